@@ -1,0 +1,321 @@
+"""Augmentation on batches, on the device: the paper's negative augmentation M(x), shifts, and mild positive views.
+
+This module alone knows which transformation is legal for which kind of sample. All random numbers are drawn on the CPU,
+one row per sample, from a generator that the caller gives: the same seed gives the same output on any device and on
+any split of the batch. Letters: B batch, C channels, H height, W width. Samples are float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from novanda.errors import InputError
+from novanda.samples import Kind
+
+Transformation = Literal["crop", "flip", "color_jitter", "grayscale", "rotation"]
+
+SECTION_2_1: tuple[Transformation, ...] = ("crop", "color_jitter", "grayscale", "flip")
+SECTION_2_3: tuple[Transformation, ...] = ("crop", "flip", "color_jitter", "rotation", "grayscale")
+
+# Why a kind may not be transformed in some way:
+# - spectrogram: its axes are time and frequency, so a rotation or a vertical flip mixes units and gives no sound at all;
+#   a crop is another moment and band, a horizontal flip is time reversed, brightness and contrast are gain and dynamics.
+# - flow: a rotation would have to turn the vectors too; mirroring does, by negating x. Colour means nothing.
+# - waveform and features: no transformation of this module has a meaning there.
+_LEGAL: dict[Kind, tuple[Transformation, ...]] = {
+    "image": get_args(Transformation),
+    "spectrogram": ("crop", "flip", "color_jitter"),
+    "flow": ("crop", "flip"),
+    "waveform": (),
+    "features": (),
+}
+_ATTEMPTS = 8  # draws per sample from which the first that is no near-identity is taken
+_COLUMNS = 12  # random numbers per draw
+
+
+def legal_transformations(kind: Kind, channels: int) -> tuple[Transformation, ...]:
+    """The transformations that make sense for samples of this kind; `grayscale` needs three channels."""
+    return tuple(t for t in _LEGAL[kind] if t != "grayscale" or channels == 3)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random parameters of one transformation per sample, each a tensor (B,)."""
+
+    scale_x: Tensor
+    """Share of the width that the crop keeps, in (0, 1]."""
+    scale_y: Tensor
+    """Share of the height that the crop keeps, in (0, 1]."""
+    center_x: Tensor
+    """Middle of the crop, -1 the left edge, 1 the right one."""
+    center_y: Tensor
+    flipped: Tensor
+    """Mirrored left to right (bool)."""
+    angle: Tensor
+    """Counter-clockwise rotation in radians."""
+    brightness: Tensor
+    """Factor on the values in [0, 1]."""
+    contrast: Tensor
+    """Factor on the distance from the sample's mean gray."""
+    saturation: Tensor
+    """Factor on the distance from each pixel's gray."""
+    hue: Tensor
+    """Turn of the hue circle, in turns."""
+    gray: Tensor
+    """Colour removed (bool)."""
+
+    def where(self, chosen: Tensor, other: Draw) -> Draw:
+        """This draw where `chosen` (B,) holds, the other elsewhere."""
+        return Draw(**{f.name: torch.where(chosen, getattr(self, f.name), getattr(other, f.name)) for f in fields(Draw)})
+
+
+@dataclass(frozen=True)
+class NegativeAugmentation:
+    """M(x) of Secs. 2.1 and 2.3: several random transformations combined, never close to the identity.
+
+    The paper names the transformations and no strengths; the defaults are those that PyTorch and SimCLR give them. Each
+    sample gets its own parameters. A draw that would leave the sample almost as it was is drawn again, since
+    a negative that equals its positive teaches the opposite of what it should; a flip alone counts as almost equal (a
+    mirrored car is a car) unless the flip is the only transformation.
+
+    Attributes:
+        transformations: which to combine; None takes every one of Sec. 2.3 that is legal for the samples' kind.
+        crop_scale: range of the area that a crop keeps, within (0, 1].
+        crop_ratio: range of a crop's width : height, drawn uniformly in the logarithm.
+        flip_probability, jitter_probability, grayscale_probability: of each being applied.
+        brightness, contrast, saturation: factors are drawn from [1 - value, 1 + value].
+        hue: turns of the hue circle are drawn from [-value, value], at most 0.5.
+        rotation_degrees: angles are drawn from [-value, value]; 180 is any angle.
+    """
+
+    transformations: tuple[Transformation, ...] | None = None
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_probability: float = 0.5
+    jitter_probability: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grayscale_probability: float = 0.2
+    rotation_degrees: float = 180.0
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.transformations or ()) - set(get_args(Transformation)))
+        if unknown or self.transformations == ():
+            raise InputError(
+                f"transformations must be one or more of {', '.join(get_args(Transformation))}; got {self.transformations}"
+            )
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise InputError(f"crop_scale must be 0 < low <= high <= 1; got {self.crop_scale}")
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise InputError(f"crop_ratio must be 0 < low <= high; got {self.crop_ratio}")
+        for name in ("flip_probability", "jitter_probability", "grayscale_probability", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must lie in [0, 1]; got {getattr(self, name)}")
+        if not 0 <= self.hue <= 0.5:
+            raise InputError(f"hue is in turns of the hue circle and must lie in [0, 0.5]; got {self.hue}")
+        if not 0 <= self.rotation_degrees <= 180:
+            raise InputError(f"rotation_degrees must lie in [0, 180]; got {self.rotation_degrees}")
+
+    def selected(self, kind: Kind, channels: int) -> tuple[Transformation, ...]:
+        """The transformations that will be combined for this kind; InputError where one asked for is not legal."""
+        legal = legal_transformations(kind, channels)
+        chosen = tuple(t for t in SECTION_2_3 if t in legal) if self.transformations is None else self.transformations
+        illegal = [t for t in chosen if t not in legal]
+        if illegal or not chosen:
+            raise InputError(
+                f"negative augmentation of a {kind} with {channels} channel(s) can use {', '.join(legal) or 'nothing'}; "
+                f"asked for {', '.join(illegal) or 'the default'}. Choose other transformations or a method without them"
+            )
+        return chosen
+
+    def draw(self, count: int, generator: torch.Generator, kind: Kind = "image", channels: int = 3) -> Draw:
+        """Parameters for `count` samples, none of them near the identity; tensors on the CPU."""
+        chosen = self.selected(kind, channels)
+        numbers = torch.rand(count, _ATTEMPTS, _COLUMNS, generator=generator)
+        result = self._forced(count, chosen, channels)
+        # From the last attempt to the first, so that the earliest that is far from the identity stands in the end.
+        for attempt in reversed(range(_ATTEMPTS)):
+            candidate = self._from_numbers(numbers[:, attempt], chosen, channels)
+            result = candidate.where(~self.near_identity(candidate, chosen), result)
+        return result
+
+    def near_identity(self, draw: Draw, chosen: tuple[Transformation, ...]) -> Tensor:
+        """Whether each draw (B,) would leave its sample almost as it was; bool."""
+        near = torch.ones_like(draw.flipped)
+        if chosen == ("flip",):
+            return ~draw.flipped
+        near &= draw.scale_x * draw.scale_y > min(0.8, 0.5 * (1 + self.crop_scale[0]))
+        near &= draw.angle.abs() < math.radians(min(15.0, 0.5 * self.rotation_degrees)) if "rotation" in chosen else near
+        near &= ~draw.gray
+        # Half of the strongest jitter that is possible, so that weak settings are not rejected for ever.
+        near &= (draw.brightness - 1).abs() <= 0.5 * self.brightness
+        near &= (draw.contrast - 1).abs() <= 0.5 * self.contrast
+        near &= (draw.saturation - 1).abs() <= 0.5 * self.saturation
+        near &= draw.hue.abs() <= 0.5 * self.hue
+        return near
+
+    def __call__(self, images: Tensor, generator: torch.Generator, kind: Kind = "image") -> Tensor:
+        """M(x): (B, C, H, W) in [-1, 1] to the same shape and range; gradients flow."""
+        chosen = self.selected(kind, images.shape[1])
+        draw = self.draw(len(images), generator, kind, images.shape[1])
+        moved = Draw(**{f.name: getattr(draw, f.name).to(images.device) for f in fields(Draw)})
+        if {"crop", "flip", "rotation"} & set(chosen):
+            images = resample(images, moved, kind)
+        if {"color_jitter", "grayscale"} & set(chosen):
+            images = recolor(images, moved)
+        return images
+
+    def _from_numbers(self, numbers: Tensor, chosen: tuple[Transformation, ...], channels: int) -> Draw:
+        """Uniform numbers (B, 12) in [0, 1) to parameters; what was not chosen stays at the identity."""
+        u = numbers.unbind(1)
+        one, zero = torch.ones_like(u[0]), torch.zeros_like(u[0])
+        no = torch.zeros_like(u[0], dtype=torch.bool)
+        if "crop" in chosen:
+            area = self.crop_scale[0] + u[0] * (self.crop_scale[1] - self.crop_scale[0])
+            low, high = math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])
+            ratio = torch.exp(low + u[1] * (high - low))
+            scale_x, scale_y = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
+        else:
+            scale_x, scale_y = one, one
+        jittered = u[5] < self.jitter_probability if "color_jitter" in chosen else no
+
+        def factor(number: Tensor, strength: float) -> Tensor:
+            return torch.where(jittered, 1 + strength * (2 * number - 1), one)
+
+        colored = channels == 3
+        return Draw(
+            scale_x=scale_x,
+            scale_y=scale_y,
+            center_x=(2 * u[2] - 1) * (1 - scale_x),
+            center_y=(2 * u[3] - 1) * (1 - scale_y),
+            flipped=u[4] < self.flip_probability if "flip" in chosen else no,
+            angle=(2 * u[11] - 1) * math.radians(self.rotation_degrees) if "rotation" in chosen else zero,
+            brightness=factor(u[6], self.brightness),
+            contrast=factor(u[7], self.contrast),
+            saturation=factor(u[8], self.saturation) if colored else one,
+            hue=torch.where(jittered, self.hue * (2 * u[9] - 1), zero) if colored else zero,
+            gray=u[10] < self.grayscale_probability if "grayscale" in chosen else no,
+        )
+
+    def _forced(self, count: int, chosen: tuple[Transformation, ...], channels: int) -> Draw:
+        """What is used where all attempts came out near the identity: every chosen transformation at full strength."""
+        strong = torch.zeros(count, _COLUMNS)
+        strong[:, 2:4] = 0.5
+        strong[:, 8] = 1.0
+        draw = self._from_numbers(strong, chosen, channels)
+        yes = torch.ones(count, dtype=torch.bool)
+        return Draw(
+            **{f.name: getattr(draw, f.name) for f in fields(Draw) if f.name not in ("flipped", "gray")},
+            flipped=yes & ("flip" in chosen),
+            gray=yes & ("grayscale" in chosen),
+        )
+
+
+def resample(images: Tensor, draw: Draw, kind: Kind = "image") -> Tensor:
+    """Crop, flip and rotation in one bilinear resampling, beyond the border by reflection: (B, C, H, W) -> the same.
+
+    An output place p (from -1 to 1) reads the input at center + R(angle) diag(scale) diag(flip) p, angles measured in
+    pixels. A flow's first channel is its x component, which a mirroring negates.
+    """
+    height, width = images.shape[2:]
+    sign = torch.where(draw.flipped, -1.0, 1.0).to(images.dtype)
+    cosine, sine = torch.cos(draw.angle), torch.sin(draw.angle)
+    # Columns are the images of the output's x and y axis; height / width turns normalised units into pixels and back.
+    row_x = torch.stack([cosine * draw.scale_x * sign, -sine * draw.scale_y * (height / width), draw.center_x], 1)
+    row_y = torch.stack([sine * draw.scale_x * sign * (width / height), cosine * draw.scale_y, draw.center_y], 1)
+    theta = torch.stack([row_x, row_y], 1).to(images.dtype)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    result = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    if kind == "flow":
+        result = torch.cat([result[:, :1] * sign[:, None, None, None], result[:, 1:]], 1)
+    return result
+
+
+def recolor(images: Tensor, draw: Draw) -> Tensor:
+    """Brightness, contrast, saturation, hue, grayscale, in this order: (B, C, H, W) in [-1, 1] -> the same.
+
+    Each of the first three is clamped to the range, as in torchvision and kornia (which shuffle the order; we do not).
+    With other than three channels only brightness and contrast apply.
+    """
+    x = (images + 1) * 0.5
+    x = (x * _spread(draw.brightness)).clamp(0, 1)
+    mean = _gray(x).mean((2, 3), keepdim=True)
+    x = (mean + (x - mean) * _spread(draw.contrast)).clamp(0, 1)
+    if x.shape[1] == 3:
+        gray = _gray(x)
+        x = (gray + (x - gray) * _spread(draw.saturation)).clamp(0, 1)
+        if bool((draw.hue != 0).any()):
+            x = _turn_hue(x, draw.hue)
+        x = torch.where(_spread(draw.gray), _gray(x), x)
+    return x * 2 - 1
+
+
+def _spread(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _gray(x: Tensor) -> Tensor:
+    """ITU-R 601 luma of three channels, the mean of any other number: (B, C, H, W) -> (B, 1, H, W)."""
+    if x.shape[1] != 3:
+        return x.mean(1, keepdim=True)
+    return 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+
+
+def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of RGB (B, 3, H, W) in [0, 1] by `turns` (B,), value and saturation kept (HSV)."""
+    red, green, blue = x.unbind(1)
+    value, smallest = x.amax(1), x.amin(1)
+    chroma = value - smallest
+    safe = chroma.clamp_min(1e-8)
+    sextant = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    sextant = sextant + 6 * turns[:, None, None]
+    # HSV to RGB without cases: channel n is value - chroma * clamp(min(k, 4 - k), 0, 1) with k = (n + hue) mod 6.
+    shift = torch.tensor([5.0, 3.0, 1.0], device=x.device)[:, None, None]
+    k = torch.remainder(shift + sextant[:, None], 6.0)
+    return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
+
+
+def mirror(images: Tensor, chosen: Tensor, kind: Kind = "image") -> Tensor:
+    """Mirror the samples chosen by a bool (B,) left to right, a flow's x component negated with it."""
+    mirrored = images.flip(3)
+    if kind == "flow":
+        mirrored = torch.cat([-mirrored[:, :1], mirrored[:, 1:]], 1)
+    return torch.where(_spread(chosen.to(images.device)), mirrored, images)
+
+
+def shift_and_mirror(images: Tensor, generator: torch.Generator, padding: int = 4, kind: Kind = "image") -> Tensor:
+    """Mild positive views: random crops of the reflect-padded samples, half of them mirrored: (B, C, H, W) -> the same.
+
+    A spectrogram is moved in time only and never mirrored: another band or reversed time is another sound.
+    """
+    count, _, height, width = images.shape
+    numbers = torch.rand(count, 3, generator=generator)
+    padding = min(padding, height - 1, width - 1)
+    offset = (numbers[:, :2] * (2 * padding + 1)).long()
+    if kind == "spectrogram":
+        offset[:, 0] = padding
+    padded = F.pad(images, (padding,) * 4, mode="reflect")
+    rows = (offset[:, :1] + torch.arange(height)).to(images.device)
+    columns = (offset[:, 1:] + torch.arange(width)).to(images.device)
+    sample = torch.arange(count, device=images.device)[:, None, None]
+    views = padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return views if kind == "spectrogram" else mirror(views, numbers[:, 2] < 0.5, kind)
+
+
+def quarter_turns(images: Tensor) -> Tensor:
+    """All four rotations by quarter turns: (B, C, H, H) -> (4 B, C, H, H), all of turn 0 first, then of turn 1, ..."""
+    if images.shape[2] != images.shape[3]:
+        raise InputError(f"quarter turns need square samples; got {images.shape[2]} x {images.shape[3]}. Resize them first")
+    return torch.cat([torch.rot90(images, turn, (2, 3)) for turn in range(4)])

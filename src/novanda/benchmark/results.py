@@ -1,0 +1,57 @@
+"""Result files: one JSON line per finished cell, appended whole, read back without torn lines."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from novanda.errors import DataError
+
+
+def read_results(path: Path) -> dict[str, dict[str, Any]]:
+    """Result lines by key, the last of each; a torn last line (a killed run) is dropped, any other is an error."""
+    if not path.exists():
+        return {}
+    lines = path.read_text().split("\n")
+    results = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            result = json.loads(line)
+            results[result["key"]] = result
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):  # no newline after it: its writer was killed
+                continue
+            raise DataError(f"{path} line {number} is no result line ({error}); mend or delete that line") from error
+    return results
+
+
+def append_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Add one line under a lock, after cutting off what a killed writer may have left behind the last newline."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        content_end = _end_of_last_line(file)
+        file.truncate(content_end)
+        file.write(json.dumps(result, allow_nan=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _end_of_last_line(file: Any) -> int:
+    size: int = file.seek(0, os.SEEK_END)
+    step = 1 << 16
+    end = size
+    while end > 0:
+        start = max(0, end - step)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return int(start + found + 1)
+        end = start
+    return 0

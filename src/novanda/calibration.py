@@ -1,0 +1,209 @@
+"""From the novelty scores of held-out normals to p-values and to a threshold with a known false-alarm rate.
+
+Split conformal prediction (Vovk et al. 2005; for outliers, Bates et al., "Testing for outliers with conformal
+p-values", Annals of Statistics 2023). All scores here point upwards: higher = more novel. They are kept and
+compared as they come, in float64, never clamped or rescaled. Letter: n held-out normals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from novanda.errors import CalibrationError, InputError, ModelFileError
+
+
+def _check_rate(rate: object) -> float:
+    number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
+    if not number or not 0.0 < float(rate) < 1.0:  # type: ignore[arg-type]
+        raise InputError(
+            f"a false-alarm rate is a number strictly between 0 and 1; got {rate!r}; give for instance 0.05"
+        )
+    return float(rate)  # type: ignore[arg-type]
+
+
+def required(rate: float) -> int:
+    """Fewest held-out normals that can support a false-alarm rate: ceil(1 / rate) - 1, at least 1.
+
+    The smallest conformal p-value is 1 / (n + 1); at a rate below it nothing would ever be flagged. The rounding
+    is that of `Calibration.p_value`: the answer is the least n whose 1 / (n + 1), as a float, is at most `rate`.
+
+    Raises:
+        InputError: the rate is not a number strictly between 0 and 1.
+    """
+    rate = _check_rate(rate)
+    # ceil(1 / rate) in floats misses by one at rates such as 1/49, so the condition itself is searched.
+    enough = 1
+    while 1 / (enough + 1) > rate:
+        enough *= 2
+    too_few = enough // 2  # 0 where one normal is enough
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if 1 / (middle + 1) > rate:
+            too_few = middle
+        else:
+            enough = middle
+    return enough
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Novelty scores of held-out normals, and the share of normals that may be flagged.
+
+    What is guaranteed: if the held-out normals and a new normal sample are exchangeable (for instance drawn
+    independently from one distribution, and none of them used in training), the probability that the new sample is
+    flagged is at most `false_alarm_rate`. It holds for every n, every distribution of scores and every
+    detector, good or bad. The probability is marginal: it is taken over the draw of the held-out normals as well as of
+    the new sample, so the rate expected over many calibrations is at most the one asked, and is exactly
+    floor(rate * (n + 1)) / (n + 1) where scores have no ties.
+
+    What is not: that this one calibration stays below the rate. Given the held-out normals, the rate on new
+    normals is itself random (without ties a Beta(k, n + 1 - k), k = floor(rate * (n + 1))); more of them narrow
+    it. Nothing is promised for any subgroup of normals, for data that drift, or about how many novel samples are found.
+
+    Attributes:
+        scores: (n,) float64, finite, ascending, read-only; given in any order, copied and sorted here.
+        false_alarm_rate: strictly between 0 and 1, and at least 1 / (n + 1).
+
+    Raises:
+        InputError: the rate is not strictly between 0 and 1, or the scores are not a 1-D array of numbers.
+        CalibrationError: no scores, scores that are not finite, or too few of them for the rate.
+    """
+
+    scores: np.ndarray
+    false_alarm_rate: float
+
+    def __post_init__(self) -> None:
+        rate = _check_rate(self.false_alarm_rate)
+        given = _as_numbers(self.scores, "calibration scores")
+        if given.ndim != 1:
+            raise InputError(f"calibration scores must be a 1-D array, one per normal; got shape {given.shape}")
+        bad = int(np.count_nonzero(~np.isfinite(given)))
+        if bad:
+            raise CalibrationError(
+                f"calibration scores must be finite; {bad} of {len(given)} are NaN or infinite: "
+                "the detector fails on those normals; look at them or at its training before calibrating"
+            )
+        needed = required(rate)
+        if len(given) < needed:
+            possible = (
+                f"or ask for a rate of at least {1 / (len(given) + 1):.6g}, the lowest that {len(given)} can support"
+                if len(given)
+                else "no rate is possible without any"
+            )
+            raise CalibrationError(
+                f"a false-alarm rate of {rate:g} needs at least {needed} calibration normals; got {len(given)}; "
+                f"hold out {needed - len(given)} more, {possible}"
+            )
+        ordered = np.sort(given)
+        ordered.setflags(write=False)
+        object.__setattr__(self, "scores", ordered)
+        object.__setattr__(self, "false_alarm_rate", rate)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Calibration):
+            return NotImplemented
+        return self.false_alarm_rate == other.false_alarm_rate and np.array_equal(self.scores, other.scores)
+
+    def __hash__(self) -> int:
+        return hash((self.scores.tobytes(), self.false_alarm_rate))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"Calibration({len(self)} scores, false_alarm_rate={self.false_alarm_rate!r})"
+
+    def p_value(self, novelty: np.ndarray) -> np.ndarray:
+        """Conformal p-values: (1 + how many calibration scores are >= the novelty) / (n + 1).
+
+        Args:
+            novelty: any shape, higher = more novel; infinities are ordered like any other value.
+
+        Returns:
+            float64 of the same shape, from 1 / (n + 1) to 1; low = novel.
+
+        Raises:
+            InputError: a novelty is NaN or not a number.
+        """
+        values = _as_numbers(novelty, "novelty scores")
+        unknown = int(np.count_nonzero(np.isnan(values)))
+        if unknown:
+            raise InputError(
+                f"novelty scores must be numbers to have a p-value; {unknown} of {values.size} are NaN: "
+                "look at those samples or at the detector's training"
+            )
+        above = len(self) - np.searchsorted(self.scores, values, side="left")
+        return np.asarray((1 + above) / (len(self) + 1), dtype=np.float64)
+
+    @property
+    def threshold(self) -> float:
+        """The novelty above which, strictly, a sample is flagged: the floor(rate * (n + 1))-th largest score.
+
+        `novelty > threshold` is exactly `p_value(novelty) <= false_alarm_rate`, ties included. Compare in
+        float64: NumPy would round the threshold to float32 to compare it with a float32 array.
+        """
+        return float(self.scores[len(self) - self._flagged])
+
+    @property
+    def _flagged(self) -> int:
+        """k, the largest count with k / (n + 1) <= rate, by the division and the comparison that p-values undergo.
+
+        rate * (n + 1) alone can fall just short of a whole number (0.07 * 100, 0.29 * 100), or land on one.
+        """
+        total = len(self) + 1
+        count = math.floor(self.false_alarm_rate * total)
+        while (count + 1) / total <= self.false_alarm_rate:
+            count += 1
+        while count / total > self.false_alarm_rate:
+            count -= 1
+        return count
+
+    def with_rate(self, rate: float) -> Calibration:
+        """The same normals with another false-alarm rate; raises as the constructor does."""
+        return replace(self, false_alarm_rate=rate)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` gives it back to the last bit."""
+        return {"false_alarm_rate": self.false_alarm_rate, "scores": self.scores.tolist()}
+
+    @classmethod
+    def from_json(cls, value: object) -> Calibration:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelFileError: it is anything else: other keys, other types, not finite, not ascending, too few.
+        """
+        expected = "a calibration must be an object with exactly 'false_alarm_rate' and 'scores'"
+        if not isinstance(value, Mapping) or set(value) != {"false_alarm_rate", "scores"}:
+            came = f"keys {sorted(map(repr, value))[:8]}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+            raise ModelFileError(f"{expected}; got {came}; the file is damaged or not from novanda, fit again")
+        rate, scores = value["false_alarm_rate"], value["scores"]
+        # bool is an int to Python and "1.5" a number to NumPy; neither is what to_json writes.
+        if type(rate) not in (int, float):
+            raise ModelFileError(f"a calibration's false_alarm_rate must be a number; got a {type(rate).__name__}")
+        if not isinstance(scores, list) or not all(type(score) in (int, float) for score in scores):
+            raise ModelFileError("a calibration's scores must be a list of numbers; the file is damaged, fit again")
+        try:
+            numbers = np.array([float(score) for score in scores], dtype=np.float64)
+            read = cls(numbers, rate)
+        except (InputError, CalibrationError, OverflowError) as error:
+            raise ModelFileError(f"the stored calibration can not serve: {error}") from error
+        if not np.array_equal(read.scores, numbers):
+            raise ModelFileError("a calibration's scores must be ascending; the file is damaged, fit again")
+        return read
+
+
+def _as_numbers(values: object, what: str) -> np.ndarray:
+    """Float64 values of anything array-like that holds real numbers."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} must be an array of real numbers; got {type(values).__name__}: {error}") from error
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{what} must be an array of real numbers; got dtype {array.dtype}")
+    return array.astype(np.float64)

@@ -1,0 +1,440 @@
+"""The Detector: the one stateful thing. It learns what normal looks like, and says of new samples how far from it they are.
+
+Signs follow scikit-learn: `score_samples` and `decision_function` are HIGHER for more NORMAL samples, `predict` gives
++1 for normal and -1 for novel. `novelty_score` is `score_samples` negated, the paper's abnormal score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from novanda import methods
+from novanda.calibration import Calibration, required
+from novanda.checkpoint import read_archive, write_archive
+from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
+from novanda.method import Method
+from novanda.samples import Kind, Normals, SampleSpec, Source
+from novanda.sources import ArraySource, ImageFiles, open_source
+from novanda.training import Epoch, Training, resolve_device, seeded, train
+
+_MEMBER = "detector.json"
+_SCHEMA = 1
+_SPLIT, _BUILD, _TRAIN = 1, 2, 3  # what a seed is used for, so that no two uses share random numbers
+
+
+class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Novelty detector: fit on normal samples only, then score, decide and give p-values.
+
+    Args:
+        method: what to learn and how to score; None is the paper's `methods.NDA()`.
+        training: how long and on what device; None, and every field left None, is the method's authors' choice.
+        seed: of everything random; the same seed on the same machine gives the same detector.
+        false_alarm_rate: share of normal samples that `predict` may flag, in (0, 1).
+        calibration_fraction: share of the normals that is not trained on but sets the threshold, in [0, 1). With 0
+            there is no threshold: `score_samples` works, `predict` and `p_value` raise CalibrationError.
+        image_size: side in pixels to which images are resized; None keeps the images' own where the method can take it.
+
+    Attributes after `fit`:
+        spec_: what one sample looks like.
+        calibration_: the held-out normals' scores and the asked rate; None with calibration_fraction = 0.
+        offset_: `decision_function` = `score_samples` - offset_; negative means novel.
+        history_: one `Epoch` per pass over the data; empty for methods without gradients.
+        training_count_: number of samples trained on.
+        note_: sentences on what was read and changed (files chosen, images resized, files skipped).
+    """
+
+    def __init__(
+        self,
+        method: Method | None = None,
+        training: Training | None = None,
+        *,
+        seed: int = 0,
+        false_alarm_rate: float = 0.05,
+        calibration_fraction: float = 0.2,
+        image_size: int | None = None,
+    ) -> None:
+        self.method = method
+        self.training = training
+        self.seed = seed
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration_fraction = calibration_fraction
+        self.image_size = image_size
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Learning
+
+    def fit(self, X: Any, y: Any = None, **options: Any) -> Self:
+        """Learn from normal samples; returns self.
+
+        Args:
+            X: (N, H, W, C) or (N, C, H, W) array or tensor, (N, H, W) gray, (N, F) features; a folder, a .npy or
+                .npz file, a list of image files; or a named set such as "cifar10:car" (see `sources.open_source`).
+            y: ignored, as in scikit-learn.
+            options: those of `fitting`.
+
+        Raises: InputError, DataError, CalibrationError, TrainingError; each says what to do.
+        """
+        for _ in self.fitting(X, **options):
+            pass
+        return self
+
+    def fitting(
+        self,
+        X: Any,
+        *,
+        kind: Kind | None = None,
+        data_root: str | Path | None = None,
+        strict: bool = False,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = False,
+    ) -> Iterator[Epoch]:
+        """`fit`, one epoch at a time: yields every finished epoch, and is fitted when it ends.
+
+        While an epoch is yielded, `novelty_scores` already works with the weights as they are; the threshold
+        comes at the end.
+
+        Args:
+            X: as for `fit`.
+            kind: what the samples are, where their shape does not say.
+            data_root: where named sets lie; None is the environment's NOVANDA_DATA.
+            strict: stop at the first broken file rather than skip it.
+            checkpoint: file to save after every epoch and delete at the end.
+            resume: go on from `checkpoint` where it exists.
+            progress: show bars.
+        """
+        method = self.method if self.method is not None else methods.NDA()
+        if not isinstance(method, Method):
+            raise InputError(f"method must be one of novanda.methods, such as methods.NDA(); got {method!r}")
+        training = (self.training or Training()).filled(method.training)
+        if not 0 <= self.calibration_fraction < 1:
+            raise InputError(f"calibration_fraction must lie in [0, 1); got {self.calibration_fraction}")
+        source = self._open(X, method, kind, data_root, strict, progress)
+        learned, held_out = self._split(len(source), method)
+        device = resolve_device(training)
+        normals = Normals(source, learned, device=device)
+
+        with seeded(self.seed, _BUILD):
+            model = method.build(source.spec, len(learned))
+        self._adopt(method, training, source.spec, model, len(learned), device)
+        self.note_ = getattr(source, "note", "")
+        path = None if checkpoint is None else Path(checkpoint)
+        epochs = training.epochs
+        assert epochs is not None
+        stages = method.stages(model, epochs)
+        if stages:
+            seed = int(np.random.SeedSequence([self.seed, _TRAIN]).generate_state(1)[0])
+            options = {"checkpoint": path, "resume": resume, "progress": progress}
+            identity = self._identity(source)
+            for epoch in train(model, stages, normals, training, seed, identity=identity, **options):
+                self.history_.append(epoch)
+                yield epoch
+        model.to(device).eval()
+        with torch.inference_mode():
+            self.reference_ = {name: t.to(device) for name, t in method.reference(model, normals).items()}
+        if len(held_out):
+            novelty = next(iter(self._novelty(Normals(source, held_out, device=device)).values()))
+            self.calibrate(Calibration(novelty, self.false_alarm_rate))
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def calibrate(self, calibration: Calibration) -> Self:
+        """Decide by this calibration from now on, without retraining; returns self."""
+        self.calibration_: Calibration | None = calibration
+        self.offset_ = -calibration.threshold
+        return self
+
+    def _open(
+        self, X: Any, method: Method, kind: Kind | None, data_root: str | Path | None, strict: bool, progress: bool
+    ) -> Source:
+        if _is_tabular(X):
+            source: Source = ArraySource(validate_data(self, _plain(X), dtype=np.float32, ensure_min_samples=2))
+        else:
+            source = open_source(
+                X,
+                purpose="fit",
+                kind=kind,
+                size=self.image_size,
+                strict=strict,
+                data_root=data_root,
+                progress=progress,
+            )
+        if source.spec.kind not in method.kinds:
+            raise InputError(
+                f"{method.name} learns from {', '.join(sorted(method.kinds))}; got {source.spec.kind}. "
+                "`novanda list methods` shows what each can take"
+            )
+        return source
+
+    def _split(self, count: int, method: Method) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the samples to learn from and of those held out, both in order."""
+        held = round(self.calibration_fraction * count)
+        if self.calibration_fraction > 0:
+            needed = required(self.false_alarm_rate)
+            if held < needed:
+                raise CalibrationError(
+                    f"a false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} held-out normals; "
+                    f"calibration_fraction {self.calibration_fraction:g} of {count} samples gives {held}. Give at least "
+                    f"{math.ceil(needed / self.calibration_fraction)} samples, a higher rate, or a larger fraction"
+                )
+        if count - held < method.minimum_samples:
+            raise InputError(
+                f"{method.name} learns from at least {method.minimum_samples} samples; got {count} samples, "
+                f"of which {held} are held out for calibration"
+            )
+        order = np.random.default_rng([self.seed, _SPLIT]).permutation(count)
+        return np.sort(order[held:]), np.sort(order[:held])
+
+    def _identity(self, source: Source) -> dict[str, Any]:
+        """What must be the same in a resumed run: the experiment, and a fingerprint of the data from 64 samples."""
+        digest = hashlib.sha256(str(len(source)).encode())
+        for position in np.linspace(0, len(source) - 1, min(64, len(source))).astype(int).tolist():
+            digest.update(source.identifier(position).encode())
+            digest.update(np.ascontiguousarray(source.read([position])).tobytes())
+        return {
+            "method": methods.to_json(self.method_),
+            "training": self.training_.to_json(),
+            "seed": self.seed,
+            "calibration_fraction": self.calibration_fraction,
+            "spec": self.spec_.to_json(),
+            "data": digest.hexdigest(),
+        }
+
+    def _adopt(
+        self, method: Method, training: Training, spec: SampleSpec, model: nn.Module, count: int, device: torch.device
+    ) -> None:
+        """Take on the state that fitting and loading share."""
+        self.method_, self.training_, self.spec_ = method, training, spec
+        self.model_, self.device_, self.training_count_ = model, device, count
+        self.reference_: dict[str, Tensor] = {}
+        self.history_: list[Epoch] = []
+        self.calibration_, self.offset_ = None, None
+        self.note_ = ""
+        if spec.kind == "features":
+            self.n_features_in_ = spec.channels
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Scoring
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Normality of each sample, (N,) float64: HIGHER = MORE NORMAL. X as for `fit`, of the shape fitted on."""
+        return -self.novelty_score(X)
+
+    def novelty_score(self, X: Any) -> np.ndarray:
+        """The method's headline novelty of each sample, (N,) float64: HIGHER = MORE NOVEL; neither clamped nor rescaled."""
+        return next(iter(self.novelty_scores(X).values()))
+
+    def novelty_scores(self, X: Any) -> dict[str, np.ndarray]:
+        """Every score the method gives, headline first, each (N,) float64 with HIGHER = MORE NOVEL."""
+        return self._novelty(Normals(self._open_new(X), device=self.device_))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` - `offset_`, (N,): negative = novel at the asked false-alarm rate."""
+        scores = self.score_samples(X)
+        result: np.ndarray = scores + self.calibration().threshold
+        return result
+
+    def predict(self, X: Any) -> np.ndarray:
+        """+1 for normal, -1 for novel at the asked false-alarm rate, (N,) int64."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_value(self, X: Any) -> np.ndarray:
+        """Conformal p-value of "this sample is as normal as the held-out ones", (N,) in (0, 1]; small = novel."""
+        novelty = self.novelty_score(X)
+        return self.calibration().p_value(novelty)
+
+    def reconstruct(self, X: Any) -> np.ndarray | None:
+        """What the detector expected to see, (N, C, H, W) float32 in raw units; None where the method draws nothing."""
+        parts = []
+        with torch.inference_mode():
+            for images in Normals(self._open_new(X), device=self.device_).batches():
+                part = self.method_.reconstruct(self.model_, self.reference_, images)
+                if part is None:
+                    return None
+                parts.append(self.spec_.unscale(part).cpu().numpy())
+        return np.concatenate(parts)
+
+    def calibration(self) -> Calibration:
+        """The calibration in force; CalibrationError where the detector was fitted without held-out normals."""
+        check_is_fitted(self, "spec_")
+        if self.calibration_ is None:
+            raise CalibrationError(
+                "this detector has no threshold: it was fitted with calibration_fraction=0. Fit it with normals "
+                "held out, or call calibrate() with scores of normals it has not seen"
+            )
+        return self.calibration_
+
+    def score_each(self, source: Source, batch_size: int = 64) -> Iterator[tuple[int, dict[str, float] | DataError]]:
+        """Score a source sample by sample, in order: (position, scores headline first, or why it can not be read).
+
+        A broken sample costs no other. Memory does not grow with the source.
+        """
+        check_is_fitted(self, "spec_")
+        for start in range(0, len(source), batch_size):
+            positions = range(start, min(start + batch_size, len(source)))
+            read = _read_each(source, positions)
+            whole = [sample for sample in read if not isinstance(sample, DataError)]
+            scores = iter(())
+            if whole:
+                batch = self._novelty_of(self.spec_.scale(torch.from_numpy(np.stack(whole)).to(self.device_)))
+                scores = iter([dict(zip(batch, row, strict=True)) for row in np.stack(list(batch.values()), 1).tolist()])
+            for position, sample in zip(positions, read, strict=True):
+                yield position, sample if isinstance(sample, DataError) else next(scores)
+
+    def _open_new(self, X: Any) -> Source:
+        check_is_fitted(self, "spec_")
+        if _is_tabular(X):
+            if self.spec_.kind != "features":
+                raise InputError(f"expected {self.spec_.kind} samples of shape {self.spec_.shape}; got a table of features")
+            X = validate_data(self, _plain(X), dtype=np.float32, reset=False)
+        return open_source(X, purpose="score", spec=self.spec_)
+
+    def _novelty(self, samples: Normals) -> dict[str, np.ndarray]:
+        parts = [self._novelty_of(batch) for batch in samples.batches()]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _novelty_of(self, images: Tensor) -> dict[str, np.ndarray]:
+        """Scores of one scaled batch, always in float32 and eval mode, as float64 on the CPU."""
+        self.model_.eval()
+        with torch.inference_mode():
+            if images.dim() == 4:
+                images = images.contiguous(memory_format=torch.channels_last)
+            scores = self.method_.novelty(self.model_, self.reference_, images)
+        result = {name: score.double().cpu().numpy() for name, score in scores.items()}
+        headline, values = next(iter(result.items()))
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"the score {headline} is not finite for {int((~np.isfinite(values)).sum())} of {len(values)} samples: "
+                "they hold values that are not finite or far beyond those fitted on"
+            )
+        return result
+
+    # -----------------------------------------------------------------------------------------------------------
+    # On disk
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted detector to one file: JSON and safetensors in a zip, nothing executable, atomically."""
+        check_is_fitted(self, "spec_")
+        if type(self.method_) not in methods.METHODS:
+            raise InputError(f"{type(self.method_).__name__} is not one of novanda.methods: only those can be saved")
+        tensors = {
+            f"model/{name}": tensor
+            for name, tensor in self.model_.state_dict().items()
+            if not name.startswith(self.method_.training_only)
+        }
+        tensors |= {f"reference/{name}": tensor for name, tensor in self.reference_.items()}
+        content = {
+            "schema": _SCHEMA,
+            "novanda": version("novanda"),
+            "method": methods.to_json(self.method_),
+            "training": self.training_.to_json(),
+            "spec": self.spec_.to_json(),
+            "training_count": self.training_count_,
+            "seed": self.seed,
+            "false_alarm_rate": self.false_alarm_rate,
+            "calibration_fraction": self.calibration_fraction,
+            "image_size": self.image_size,
+            "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
+            "history": [asdict(epoch) for epoch in self.history_],
+            "note": self.note_,
+        }
+        write_archive(Path(path), _MEMBER, content, tensors)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """Read a detector that `save` wrote; ModelFileError with the reason for a wrong, damaged or hostile file."""
+        path = Path(path)
+        content, tensors = read_archive(path, _MEMBER)
+        if content.get("schema") != _SCHEMA:
+            raise ModelFileError(
+                f"{path} has schema {content.get('schema')!r}; this version of novanda reads {_SCHEMA}. "
+                "Update novanda, or fit the detector again"
+            )
+        try:
+            method = methods.from_json(content["method"])
+            training = replace(Training(**content["training"]), device=device)
+            spec = SampleSpec(**content["spec"])
+            count = int(content["training_count"])
+            detector = cls(
+                method,
+                training,
+                seed=content["seed"],
+                false_alarm_rate=content["false_alarm_rate"],
+                calibration_fraction=content["calibration_fraction"],
+                image_size=content["image_size"],
+            )
+            where = resolve_device(training)
+            model = _load_model(method, spec, count, _below("model/", tensors))
+            detector._adopt(method, training, spec, model.to(where).eval(), count, where)
+            detector.reference_ = {name: t.to(where) for name, t in _below("reference/", tensors).items()}
+            detector.history_ = [Epoch(**epoch) for epoch in content["history"]]
+            detector.note_ = str(content["note"])
+            # A reference of the wrong shape shows here rather than in the middle of somebody's scoring run.
+            detector._novelty_of(torch.zeros(1, *spec.shape, device=where))
+            if content["calibration"] is not None:
+                detector.calibrate(Calibration.from_json(content["calibration"]))
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, OverflowError) as error:
+            raise ModelFileError(f"{path} is damaged or was not written by novanda: {error!r}") from error
+        return detector
+
+
+def _load_model(method: Method, spec: SampleSpec, count: int, state: Mapping[str, Tensor]) -> nn.Module:
+    """The method's model with the saved weights, whose names, shapes and types must be exactly those it builds."""
+    # On the meta device nothing is allocated, so absurd sizes in a hostile file cost nothing before they are refused.
+    with torch.device("meta"):
+        model = method.build(spec, count)
+    built = model.state_dict()
+    needed = {name: t for name, t in built.items() if not name.startswith(method.training_only)}
+    if needed.keys() != state.keys():
+        odd = sorted(needed.keys() ^ state.keys())
+        raise ModelFileError(f"the weights do not belong to {method.name}: {len(odd)} names differ, such as {odd[0]}")
+    for name, tensor in needed.items():
+        if (tensor.shape, tensor.dtype) != (state[name].shape, state[name].dtype):
+            found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (state[name], tensor))
+            raise ModelFileError(f"the weight {name} is {found}; {method.name} with these settings needs {wanted}")
+    model.load_state_dict(state, strict=False, assign=True)
+    for name, part in [*model.named_parameters(), *model.named_buffers()]:
+        if part.is_meta:  # what only training needs: keep the name, drop the content
+            parent, _, leaf = name.rpartition(".")
+            empty = torch.empty(0)
+            setattr(model.get_submodule(parent), leaf, nn.Parameter(empty) if isinstance(part, nn.Parameter) else empty)
+    return model
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
+    if isinstance(source, ImageFiles):
+        return source.read_each(positions)
+    return list(source.read(positions))
+
+
+def _is_tabular(X: Any) -> bool:
+    """Whether X is a table of features, which scikit-learn's own validation takes, rather than images or paths."""
+    if isinstance(X, str | Path):
+        return False
+    if isinstance(X, np.ndarray | Tensor):
+        return X.ndim <= 2
+    if isinstance(X, list | tuple) and len(X):
+        return not isinstance(X[0], str | Path) and np.ndim(X[0]) < 2
+    return True
+
+
+def _plain(X: Any) -> Any:
+    return X.numpy(force=True) if isinstance(X, Tensor) else X

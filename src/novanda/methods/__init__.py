@@ -1,0 +1,58 @@
+"""Every method novanda has, one file each. A new one needs its file and its name in `METHODS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from novanda.errors import InputError, ModelFileError
+from novanda.method import Method
+from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.nda import NDA
+from novanda.methods.nearest_neighbour import NearestNeighbour
+from novanda.methods.ocsvm import OCSVM
+from novanda.methods.pca import PCA
+from novanda.methods.rotnet import RotNet
+
+METHODS: tuple[type[Method], ...] = (NDA, PCA, NearestNeighbour, OCSVM, AutoEncoder, RotNet)
+
+__all__ = ["METHODS", "NDA", "OCSVM", "PCA", "AutoEncoder", "NearestNeighbour", "RotNet", "from_json", "get", "to_json"]
+
+
+def get(name: str) -> type[Method]:
+    """The method of that name; InputError listing all names."""
+    for method in METHODS:
+        if method.name == name:
+            return method
+    raise InputError(f"unknown method {name!r}; known: {', '.join(method.name for method in METHODS)}")
+
+
+def to_json(method: Method) -> dict[str, Any]:
+    """A method's name and hyper-parameters as a JSON object."""
+    return {"name": method.name, **asdict(method)}
+
+
+def from_json(content: Mapping[str, Any]) -> Method:
+    """The method that `to_json` described; ModelFileError for unknown names, fields or values."""
+    try:
+        kind = get(content["name"])
+        return _revive(kind, {key: value for key, value in content.items() if key != "name"})  # type: ignore[no-any-return]
+    except (KeyError, TypeError, AttributeError, InputError) as error:
+        raise ModelFileError(f"no method of this version: {error}") from error
+
+
+def _revive(kind: Any, content: Mapping[str, Any]) -> Any:
+    """A dataclass from JSON: every field present, none unknown, lists back to tuples, nested dataclasses revived."""
+    names = {field.name for field in fields(kind)}
+    if names != content.keys():
+        raise InputError(f"{kind.__name__} has the fields {sorted(names)}; got {sorted(content)}")
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in content.items():
+        if is_dataclass(hints[name]):
+            value = _revive(hints[name], value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[name] = value
+    return kind(**values)

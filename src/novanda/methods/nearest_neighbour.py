@@ -1,0 +1,57 @@
+"""Distance to the nearest normal sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from novanda.method import Method, Reference, require
+from novanda.samples import KINDS, Kind, Normals
+
+_CHUNK = 2**24  # values of the distance matrix computed at once: 64 MiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestNeighbour(Method):
+    """Mean Euclidean distance to the k nearest training samples, in the space of pixels or features.
+
+    Source: the row "Neighbour" of Table 3 is k = 1 on pixels. Check values (protocol 2): CIFAR-10 mean AUROC 0.606, MNIST
+    0.954, Fashion-MNIST 0.923. The bank of all training samples is kept: a saved detector grows with them.
+
+    Attributes:
+        neighbours: k; clamped to the number of training samples.
+    """
+
+    name: ClassVar[str] = "nearest_neighbour"
+    title: ClassVar[str] = "Nearest neighbour"
+    kinds: ClassVar[frozenset[Kind]] = frozenset(KINDS)
+
+    neighbours: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.neighbours >= 1, self, "neighbours", "at least 1")
+
+    def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
+        """The bank of training samples, (N, F) float32."""
+        return {"bank": torch.cat([batch.flatten(1) for batch in normals.batches()])}
+
+    def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
+        """Mean distance to the k nearest samples of the bank; higher = more novel."""
+        return {"distance": nearest_distance(images.flatten(1), reference["bank"], self.neighbours)}
+
+
+def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tensor:
+    """Mean Euclidean distance of queries (B, F) to their k nearest rows of bank (N, F): (B,), memory bounded."""
+    count = min(neighbours, len(bank))
+    # The nearest are found through |a|^2 - 2 ab + |b|^2, which is fast but loses digits where a is close to b; their
+    # distances are then measured directly, so that a copy of a bank sample is at distance 0 exactly.
+    squares = bank.square().sum(1)
+    results = []
+    for part in queries.split(max(1, _CHUNK // len(bank))):
+        nearest = torch.addmm(squares, part, bank.T, alpha=-2.0).topk(min(count + 1, len(bank)), largest=False).indices
+        direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()
+        results.append(direct.sort(1).values[:, :count].mean(1))
+    return torch.cat(results)

@@ -1,0 +1,161 @@
+"""Which image files a path stands for: flat folders, class folders, MVTec's layout, folders with a train part."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from novanda.errors import DataError, InputError
+
+Purpose = Literal["fit", "score"]
+Layout = Literal["files", "flat", "class-folders", "mvtec", "train-folder", "mixed"]
+PathLike = str | os.PathLike[str]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """Image files, named as the paths they were asked by.
+
+    Attributes:
+        files: each file once, in a deterministic order.
+        layout: how the folder was understood; "mixed" where several paths differ in it.
+        note: sentences for a person that say what was read and what was left.
+    """
+
+    files: tuple[Path, ...]
+    layout: Layout
+    note: str
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether the suffix, in any case, is one of IMAGE_SUFFIXES."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def as_paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    """One path or several as a list; raises InputError where there is none."""
+    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not several:
+        raise InputError("expected a folder, a file or a list of them; got an empty list")
+    # os.path, not Path: an unknown ~user and a name too long to be a file's are then just paths to nothing.
+    return [Path(os.path.expanduser(path)) for path in several]
+
+
+def find_images(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundImages:
+    """Find the image files of folders (searched through) and files, in a deterministic order, each once.
+
+    Hidden files and folders and `__MACOSX` are left out. Of an MVTec folder (`train/good`) "fit" reads train/good and
+    "score" reads test/, never ground_truth; of a folder with train/ "fit" reads train/ alone. Of anything else
+    everything is read.
+
+    Raises:
+        DataError: a path does not exist, is not an image, or holds none; or a folder of several MVTec categories.
+    """
+    files: dict[Path, None] = {}
+    layouts: list[Layout] = []
+    notes: dict[str, None] = {}
+    for path in as_paths(paths):
+        found = _find_one(path, purpose)
+        files.update(dict.fromkeys(found.files))
+        layouts.append(found.layout)
+        if found.note:
+            notes[found.note] = None
+    layout: Layout = layouts[0] if len(set(layouts)) == 1 else "mixed"
+    if layout == "files":
+        notes = {f"{_count(len(files), 'file')} given by name.": None}
+    return FoundImages(tuple(files), layout, " ".join(notes))
+
+
+def _find_one(path: Path, purpose: Purpose) -> FoundImages:
+    if os.path.isdir(path):
+        return _find_in_folder(path, purpose)
+    if not os.path.exists(path):
+        raise DataError(f"{path}: expected a folder or an image file; there is nothing of that name; check the path")
+    if not is_image_name(path):
+        raise DataError(f"{path}: expected an image ({_known_suffixes()}); got {path.suffix or 'no suffix'}")
+    return FoundImages((path,), "files", "")
+
+
+def _find_in_folder(root: Path, purpose: Purpose) -> FoundImages:
+    folder, layout, note = _part_to_read(root, purpose)
+    files = tuple(_walk(folder))
+    if not files:
+        where = f"{folder} (chosen because: {note})" if note else str(folder)
+        raise DataError(f"{where}: expected images ({_known_suffixes()}); found none; give a folder that holds some")
+    if layout is not None:
+        return FoundImages(files, layout, f"{root}: {note}")
+    classes = Counter(parts[0] for file in files if len(parts := file.relative_to(folder).parts) > 1)
+    if not classes:
+        return FoundImages(files, "flat", f"{root}: {_count(len(files), 'image')}.")
+    counts = ", ".join(f"{name} ({count})" for name, count in sorted(classes.items())[:5])
+    more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
+    note = f"{root}: {_count(len(classes), 'class folder')}, all of them read: {counts}{more}."
+    return FoundImages(files, "class-folders", note)
+
+
+def _part_to_read(root: Path, purpose: Purpose) -> tuple[Path, Layout | None, str]:
+    """The folder to search, with its layout where the names alone tell it."""
+    if (root / "train" / "good").is_dir():
+        if purpose == "fit":
+            return root / "train" / "good", "mvtec", "MVTec layout, so only train/good is read."
+        if (root / "test").is_dir():
+            return root / "test", "mvtec", "MVTec layout, so only test/ is read."
+        return root / "train", "mvtec", "MVTec layout without test/, so train/ is read."
+    children = [child for child in _children(root) if child.is_dir() and not _ignored(child.name)]
+    categories = [child.name for child in children if (child / "train" / "good").is_dir()]
+    if categories:
+        # Reading them all would mix the defects and the masks of every category into the normals.
+        raise DataError(
+            f"{root}: expected one category of an MVTec data set; this folder holds {len(categories)} "
+            f"({', '.join(categories[:5])}); give one of them, for instance {root / categories[0]}"
+        )
+    if purpose == "fit" and (root / "train").is_dir():
+        others = [child.name for child in children if child.name != "train"]
+        left = f"; left out: {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}" if others else ""
+        return root / "train", "train-folder", f"only train/ is read{left}."
+    return root, None, ""
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Image files below a folder, sorted by name at each depth; links are followed, a loop of them once."""
+    stack, seen = [folder], set()
+    while stack:
+        place = stack.pop()
+        real = os.path.realpath(place)
+        if real in seen:
+            continue
+        seen.add(real)
+        folders = []
+        for child in _children(place):
+            if _ignored(child.name):
+                continue
+            if child.is_dir():
+                folders.append(child)
+            elif is_image_name(child) and child.is_file():  # is_file: a named pipe would wait for ever
+                yield child
+        stack.extend(reversed(folders))
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=lambda child: child.name)
+    except OSError as error:
+        raise DataError(f"{folder}: expected a folder that can be listed; got: {error.strerror or error}") from error
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _known_suffixes() -> str:
+    return " ".join(sorted(IMAGE_SUFFIXES))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
