@@ -66,6 +66,13 @@ def test_every_percentage_of_every_size_is_as_exact_arithmetic_has_it() -> None:
                 assert Calibration(scores, percent / 100).threshold == normals - math.floor(count)
 
 
+@pytest.mark.parametrize(("normals", "flagged"), [(5, 5), (9, 9), (10, 9), (12, 3), (19, 9)])
+def test_a_rate_just_below_a_step_does_not_reach_it(normals: int, flagged: int) -> None:
+    # rate * (n + 1) rounds up to the whole number here, while the p-value still lies above the rate.
+    calibration = Calibration(np.arange(normals, dtype=float), math.nextafter(flagged / (normals + 1), 0))
+    assert calibration.threshold == normals - flagged + 1
+
+
 def test_by_hand_with_ties() -> None:
     calibration = Calibration(np.array([3.0, 1.0, 2.0, 2.0]), 0.4)
     assert calibration.scores.tolist() == [1, 2, 2, 3]
@@ -171,7 +178,7 @@ def test_the_message_names_what_is_needed_what_there_is_and_what_is_possible() -
         Calibration(np.arange(19.0), 0.05).with_rate(0.01)
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 2, math.nan, math.inf, True, "0.05", None])
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 2, math.nan, math.inf, 10**400, True, "0.05", None])
 def test_rates_outside_0_and_1_are_refused(rate: Any) -> None:
     with pytest.raises(InputError, match="strictly between 0 and 1; got"):
         Calibration(np.arange(100.0), rate)

@@ -24,8 +24,9 @@ SECTION_2_1: tuple[Transformation, ...] = ("crop", "color_jitter", "grayscale", 
 SECTION_2_3: tuple[Transformation, ...] = ("crop", "flip", "color_jitter", "rotation", "grayscale")
 
 # Why a kind may not be transformed in some way:
-# - spectrogram: its axes are time and frequency, so a rotation or a vertical flip mixes units and gives no sound at all;
-#   a crop is another moment and band, a horizontal flip is time reversed, brightness and contrast are gain and dynamics.
+# - spectrogram: its axes are time and frequency, so a rotation or a vertical flip mixes units and gives no sound at
+#   all; a crop is another moment and band, a horizontal flip is time reversed, brightness and contrast are gain and
+#   dynamics.
 # - flow: a rotation would have to turn the vectors too; mirroring does, by negating x. Colour means nothing.
 # - waveform and features: no transformation of this module has a meaning there.
 _LEGAL: dict[Kind, tuple[Transformation, ...]] = {
@@ -72,7 +73,9 @@ class Draw:
 
     def where(self, chosen: Tensor, other: Draw) -> Draw:
         """This draw where `chosen` (B,) holds, the other elsewhere."""
-        return Draw(**{f.name: torch.where(chosen, getattr(self, f.name), getattr(other, f.name)) for f in fields(Draw)})
+        return Draw(
+            **{f.name: torch.where(chosen, getattr(self, f.name), getattr(other, f.name)) for f in fields(Draw)}
+        )
 
 
 @dataclass(frozen=True)
@@ -110,13 +113,15 @@ class NegativeAugmentation:
         unknown = sorted(set(self.transformations or ()) - set(get_args(Transformation)))
         if unknown or self.transformations == ():
             raise InputError(
-                f"transformations must be one or more of {', '.join(get_args(Transformation))}; got {self.transformations}"
+                f"transformations must be one or more of {', '.join(get_args(Transformation))}; "
+                f"got {self.transformations}"
             )
         if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise InputError(f"crop_scale must be 0 < low <= high <= 1; got {self.crop_scale}")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
             raise InputError(f"crop_ratio must be 0 < low <= high; got {self.crop_ratio}")
-        for name in ("flip_probability", "jitter_probability", "grayscale_probability", "brightness", "contrast", "saturation"):
+        shares = ("flip_probability", "jitter_probability", "grayscale_probability")
+        for name in (*shares, "brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie in [0, 1]; got {getattr(self, name)}")
         if not 0 <= self.hue <= 0.5:
@@ -131,8 +136,9 @@ class NegativeAugmentation:
         illegal = [t for t in chosen if t not in legal]
         if illegal or not chosen:
             raise InputError(
-                f"negative augmentation of a {kind} with {channels} channel(s) can use {', '.join(legal) or 'nothing'}; "
-                f"asked for {', '.join(illegal) or 'the default'}. Choose other transformations or a method without them"
+                f"negative augmentation of a {kind} with {channels} channel(s) can use "
+                f"{', '.join(legal) or 'nothing'}; asked for {', '.join(illegal) or 'the default'}. "
+                "Choose other transformations or a method without them"
             )
         return chosen
 
@@ -149,12 +155,12 @@ class NegativeAugmentation:
 
     def near_identity(self, draw: Draw, chosen: tuple[Transformation, ...]) -> Tensor:
         """Whether each draw (B,) would leave its sample almost as it was; bool."""
-        near = torch.ones_like(draw.flipped)
         if chosen == ("flip",):
             return ~draw.flipped
+        near = ~draw.gray
         near &= draw.scale_x * draw.scale_y > min(0.8, 0.5 * (1 + self.crop_scale[0]))
-        near &= draw.angle.abs() < math.radians(min(15.0, 0.5 * self.rotation_degrees)) if "rotation" in chosen else near
-        near &= ~draw.gray
+        if "rotation" in chosen:
+            near &= draw.angle.abs() < math.radians(min(15.0, 0.5 * self.rotation_degrees))
         # Half of the strongest jitter that is possible, so that weak settings are not rejected for ever.
         near &= (draw.brightness - 1).abs() <= 0.5 * self.brightness
         near &= (draw.contrast - 1).abs() <= 0.5 * self.contrast
@@ -317,5 +323,5 @@ def shift_and_mirror(images: Tensor, generator: torch.Generator, padding: int = 
 def quarter_turns(images: Tensor) -> Tensor:
     """All four rotations by quarter turns: (B, C, H, H) -> (4 B, C, H, H), all of turn 0 first, then of turn 1, ..."""
     if images.shape[2] != images.shape[3]:
-        raise InputError(f"quarter turns need square samples; got {images.shape[2]} x {images.shape[3]}. Resize them first")
+        raise InputError(f"quarter turns need square samples; got {images.shape[2]} x {images.shape[3]}. Resize them")
     return torch.cat([torch.rot90(images, turn, (2, 3)) for turn in range(4)])

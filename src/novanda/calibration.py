@@ -19,7 +19,7 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 
 def _check_rate(rate: object) -> float:
     number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
-    if not number or not 0.0 < float(rate) < 1.0:  # type: ignore[arg-type]
+    if not number or not 0 < rate < 1:  # type: ignore[operator]
         raise InputError(
             f"a false-alarm rate is a number strictly between 0 and 1; got {rate!r}; give for instance 0.05"
         )
@@ -184,8 +184,6 @@ class Calibration:
             raise ModelFileError(f"{expected}; got {came}; the file is damaged or not from novanda, fit again")
         rate, scores = value["false_alarm_rate"], value["scores"]
         # bool is an int to Python and "1.5" a number to NumPy; neither is what to_json writes.
-        if type(rate) not in (int, float):
-            raise ModelFileError(f"a calibration's false_alarm_rate must be a number; got a {type(rate).__name__}")
         if not isinstance(scores, list) or not all(type(score) in (int, float) for score in scores):
             raise ModelFileError("a calibration's scores must be a list of numbers; the file is damaged, fit again")
         try:

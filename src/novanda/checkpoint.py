@@ -82,8 +82,19 @@ def read_archive(path: Path, member: str) -> tuple[dict[str, Any], dict[str, Ten
         tensors = safetensors.torch.load(packed)
     except ModelFileError:
         raise
-    except (zipfile.BadZipFile, SafetensorError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError,
-            RecursionError, OSError, TypeError, AttributeError) as error:
+    except (
+        zipfile.BadZipFile,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        RecursionError,
+        OSError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise ModelFileError(f"{path} is not a file that novanda wrote, or it is damaged: {error}") from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path}: {member} should be a JSON object; got {type(content).__name__}")

@@ -1,4 +1,4 @@
-"""The Detector: the one stateful thing. It learns what normal looks like, and says of new samples how far from it they are.
+"""The Detector: the one stateful thing. It learns what normal looks like, and tells how far from it new samples are.
 
 Signs follow scikit-learn: `score_samples` and `decision_function` are HIGHER for more NORMAL samples, `predict` gives
 +1 for normal and -1 for novel. `novelty_score` is `score_samples` negated, the paper's abnormal score.
@@ -25,6 +25,7 @@ from novanda.calibration import Calibration, required
 from novanda.checkpoint import read_archive, write_archive
 from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
 from novanda.method import Method
+from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, SampleSpec, Source
 from novanda.sources import ArraySource, ImageFiles, open_source
 from novanda.training import Epoch, Training, resolve_device, seeded, train
@@ -54,6 +55,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         training_count_: number of samples trained on.
         note_: sentences on what was read and changed (files chosen, images resized, files skipped).
     """
+
+    calibration_: Calibration | None
+    offset_: float | None
 
     def __init__(
         self,
@@ -136,14 +140,23 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         stages = method.stages(model, epochs)
         if stages:
             seed = int(np.random.SeedSequence([self.seed, _TRAIN]).generate_state(1)[0])
-            options = {"checkpoint": path, "resume": resume, "progress": progress}
-            identity = self._identity(source)
-            for epoch in train(model, stages, normals, training, seed, identity=identity, **options):
+            epochs_of = train(
+                model,
+                stages,
+                normals,
+                training,
+                seed,
+                checkpoint=path,
+                resume=resume,
+                identity=self._identity(source),
+                progress=progress,
+            )
+            for epoch in epochs_of:
                 self.history_.append(epoch)
                 yield epoch
         model.to(device).eval()
         with torch.inference_mode():
-            self.reference_ = {name: t.to(device) for name, t in method.reference(model, normals).items()}
+            self.reference_.update({name: t.to(device) for name, t in method.reference(model, normals).items()})
         if len(held_out):
             novelty = next(iter(self._novelty(Normals(source, held_out, device=device)).values()))
             self.calibrate(Calibration(novelty, self.false_alarm_rate))
@@ -152,7 +165,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def calibrate(self, calibration: Calibration) -> Self:
         """Decide by this calibration from now on, without retraining; returns self."""
-        self.calibration_: Calibration | None = calibration
+        self.calibration_ = calibration
         self.offset_ = -calibration.threshold
         return self
 
@@ -186,8 +199,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             if held < needed:
                 raise CalibrationError(
                     f"a false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} held-out normals; "
-                    f"calibration_fraction {self.calibration_fraction:g} of {count} samples gives {held}. Give at least "
-                    f"{math.ceil(needed / self.calibration_fraction)} samples, a higher rate, or a larger fraction"
+                    f"calibration_fraction {self.calibration_fraction:g} of {count} samples gives {held}. Give "
+                    f"at least {math.ceil(needed / self.calibration_fraction)} samples, a higher rate or a larger fraction"
                 )
         if count - held < method.minimum_samples:
             raise InputError(
@@ -220,7 +233,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.model_, self.device_, self.training_count_ = model, device, count
         self.reference_: dict[str, Tensor] = {}
         self.history_: list[Epoch] = []
-        self.calibration_, self.offset_ = None, None
+        self.calibration_ = None
+        self.offset_ = None
         self.note_ = ""
         if spec.kind == "features":
             self.n_features_in_ = spec.channels
@@ -233,7 +247,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         return -self.novelty_score(X)
 
     def novelty_score(self, X: Any) -> np.ndarray:
-        """The method's headline novelty of each sample, (N,) float64: HIGHER = MORE NOVEL; neither clamped nor rescaled."""
+        """The method's headline novelty, (N,) float64: HIGHER = MORE NOVEL; neither clamped nor rescaled."""
         return next(iter(self.novelty_scores(X).values()))
 
     def novelty_scores(self, X: Any) -> dict[str, np.ndarray]:
@@ -286,10 +300,11 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             positions = range(start, min(start + batch_size, len(source)))
             read = _read_each(source, positions)
             whole = [sample for sample in read if not isinstance(sample, DataError)]
-            scores = iter(())
+            rows: list[dict[str, float]] = []
             if whole:
                 batch = self._novelty_of(self.spec_.scale(torch.from_numpy(np.stack(whole)).to(self.device_)))
-                scores = iter([dict(zip(batch, row, strict=True)) for row in np.stack(list(batch.values()), 1).tolist()])
+                rows = [dict(zip(batch, row, strict=True)) for row in np.stack(list(batch.values()), 1).tolist()]
+            scores = iter(rows)
             for position, sample in zip(positions, read, strict=True):
                 yield position, sample if isinstance(sample, DataError) else next(scores)
 
@@ -297,7 +312,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         check_is_fitted(self, "spec_")
         if _is_tabular(X):
             if self.spec_.kind != "features":
-                raise InputError(f"expected {self.spec_.kind} samples of shape {self.spec_.shape}; got a table of features")
+                raise InputError(
+                    f"expected {self.spec_.kind} samples of shape {self.spec_.shape}; got a table of features"
+                )
             X = validate_data(self, _plain(X), dtype=np.float32, reset=False)
         return open_source(X, purpose="score", spec=self.spec_)
 
@@ -412,7 +429,7 @@ def _load_model(method: Method, spec: SampleSpec, count: int, state: Mapping[str
             parent, _, leaf = name.rpartition(".")
             empty = torch.empty(0)
             setattr(model.get_submodule(parent), leaf, nn.Parameter(empty) if isinstance(part, nn.Parameter) else empty)
-    return model
+    return channels_last(model)
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

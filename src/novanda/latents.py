@@ -44,12 +44,14 @@ def principal_components(normals: Normals, count: int) -> PrincipalComponents:
     """
     most = min(len(normals), normals.spec.size)
     if not 1 <= count <= most:
-        raise InputError(f"{len(normals)} samples of {normals.spec.size} values allow 1 to {most} components; got {count}")
+        raise InputError(
+            f"{len(normals)} samples of {normals.spec.size} values allow 1 to {most} components; got {count}"
+        )
     pca = IncrementalPCA(n_components=count)
     for batch in normals.batches(max(512, 2 * count)):
         pca.partial_fit(batch.cpu().flatten(1).numpy())
-    to_tensor = lambda a: torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))  # noqa: E731
-    return PrincipalComponents(to_tensor(pca.mean_), to_tensor(pca.components_), to_tensor(np.sqrt(pca.explained_variance_)))
+    found = (pca.mean_, pca.components_, np.sqrt(pca.explained_variance_))
+    return PrincipalComponents(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in found))
 
 
 def principal_latents(normals: Normals, dimensions: int, scale: LatentScale = "whitened") -> Tensor:
@@ -63,7 +65,9 @@ def principal_latents(normals: Normals, dimensions: int, scale: LatentScale = "w
     if scale == "raw":
         return latents
     if scale == "whitened":
-        return latents / principal.deviations.clamp_min(1e-6)
+        whitened: Tensor = latents / principal.deviations.clamp_min(1e-6)
+        return whitened
     if scale == "unit_ball":
-        return latents / latents.norm(dim=1, keepdim=True).clamp_min(1.0)
+        inside: Tensor = latents / latents.norm(dim=1, keepdim=True).clamp_min(1.0)
+        return inside
     raise InputError(f"latent_scale must be 'whitened', 'unit_ball' or 'raw'; got {scale!r}")

@@ -4,8 +4,8 @@ A method is a frozen dataclass whose fields are its hyper-parameters and whose f
 score; it holds no state. What it learns lives in two places that the `Detector` keeps: the weights of the module that
 `build` makes, and the named tensors that `reference` returns.
 
-Adding a method is one file in `methods/` and its name in the tuple there. An auto-encoder has one player a step, a GAN has
-two; pretraining is a stage before the main one. No method owns a loop: `training.train` is the only one.
+Adding a method is one file in `methods/` and its name in the tuple there. An auto-encoder has one player a step, a
+GAN has two; pretraining is a stage before the main one. No method owns a loop: `training.train` is the only one.
 
 Letters: B batch, C channels, H height, W width, N training samples.
 """
@@ -103,7 +103,7 @@ class Method:
     """The fewest training samples it can learn from."""
 
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
-        """The networks for samples of this spec and `count` of them, freshly initialised from torch's global generator."""
+        """The networks for `count` samples of this spec, freshly initialised from torch's global generator."""
         return nn.Module()
 
     def stages(self, model: nn.Module, epochs: int) -> tuple[Stage, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from novanda.checkpoint import flatten, read_archive, unflatten, write_archive
 from novanda.errors import InputError, Interrupted, ModelFileError, TrainingError
 from novanda.method import Batch, Loss, Player, Stage
+from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, even_split
 from novanda.training_options import Schedule, Training
 
@@ -57,14 +59,15 @@ def resolve_device(training: Training) -> torch.device:
         device = torch.device(training.device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"Training.device {training.device!r} is not present here: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Training.device {training.device!r} is not present here: {reason}") from error
     return device
 
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic is done by the hardware, not emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
@@ -150,8 +153,7 @@ def train(
     """
     fabric = _engine(training)
     model.to(fabric.device)
-    if any(p.dim() == 4 for p in model.parameters()):
-        model.to(memory_format=torch.channels_last)
+    channels_last(model)
     total = sum(stage.epochs for stage in stages)
     history: list[Epoch] = []
     saved = _read_checkpoint(checkpoint, resume, identity)
@@ -186,7 +188,7 @@ def train(
                 except KeyboardInterrupt:
                     if checkpoint is None:
                         raise
-                    kept = f"Epochs 1 to {len(history)} are kept in {checkpoint}" if history else "No epoch was complete"
+                    kept = f"Epochs 1 to {len(history)} are kept in {checkpoint}" if history else "No epoch was whole"
                     raise Interrupted(
                         f"stopped in epoch {len(history) + 1} of {total}. {kept}; give the same command with --resume "
                         "(or fit(..., resume=True)) to go on"
@@ -202,12 +204,18 @@ def _engine(training: Training) -> Fabric:
     device = resolve_device(training)
     mixed = training.precision == "bf16" or (training.precision == "auto" and has_fast_bf16(device))
     devices: Any = [device.index] if device.index is not None and device.type != "cpu" else 1
-    return Fabric(accelerator=device.type, devices=devices, precision="bf16-mixed" if mixed else "32-true")
+    log = logging.getLogger("lightning_fabric")
+    level = log.level
+    log.setLevel(logging.WARNING)  # it announces its precision at every start
+    try:
+        return Fabric(accelerator=device.type, devices=devices, precision="bf16-mixed" if mixed else "32-true")
+    finally:
+        log.setLevel(level)
 
 
 def _seat(fabric: Fabric, model: nn.Module, player: Player, training: Training) -> _Seat:
     spared = {id(p) for p in player.undecayed}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in player.parameters if id(p) not in spared], "weight_decay": training.weight_decay},
         {"params": [p for p in player.parameters if id(p) in spared], "weight_decay": 0.0},
     ]
@@ -360,7 +368,7 @@ def _read_checkpoint(path: Path | None, resume: bool, identity: Mapping[str, Any
         different = [k for k in sorted({*kept, *wanted}) if kept.get(k) != wanted.get(k)]
         if different:
             shown = "; ".join(f"{k} was {kept.get(k)!r}, now {wanted.get(k)!r}" for k in different)
-            raise InputError(f"{path} keeps a run of something else ({shown}). Delete it or give what it was begun with")
+            raise InputError(f"{path} keeps a run of something else ({shown}). Delete it or give what it began with")
         return _Saved(
             {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")},
             [unflatten(state, tensors) for state in content["optimizers"]],

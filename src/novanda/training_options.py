@@ -1,4 +1,4 @@
-"""How long, how fast and on what device to train: a value, apart from the loop so that methods can name their defaults."""
+"""How long, how fast, on what device to train: a value, apart from the loop so that methods can name their own."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Training:
 
     def filled(self, defaults: Training) -> Training:
         """This training with everything left open taken from `defaults`, and that failing from novanda's own."""
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for field in fields(self):
             values = (getattr(t, field.name) for t in (self, defaults, _FALLBACK))
             chosen[field.name] = next((v for v in values if v is not None), None)

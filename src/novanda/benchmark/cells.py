@@ -10,7 +10,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -44,15 +44,15 @@ class Cell:
         method, training: what a `Detector` takes.
         seed: of the detector.
         image_size: side to which images are resized; None keeps their own.
-        calibration_fraction: 0 trains on all normals, as the paper does; otherwise the false-alarm rates on test normals
-            are measured too.
+        calibration_fraction: 0 trains on all normals, as the paper does; otherwise the false-alarm rates on test
+            normals are measured too.
     """
 
     data_set: str
     normal_class: str
     protocol: str
     method: Method
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
     seed: int = 0
     image_size: int | None = None
     calibration_fraction: float = 0.0
@@ -87,7 +87,7 @@ def _load(data_set: str, root: Path) -> datasets.Labelled:
 
 
 def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> dict[str, Any]:
-    """Train and test one cell, resuming from its checkpoint; writes raw scores and returns the result line's content."""
+    """Train and test one cell, resuming from its checkpoint; writes raw scores and returns the result line."""
     data_set = datasets.get(cell.data_set)
     labelled = _load(cell.data_set, root)
     split = PROTOCOLS[cell.protocol](labelled, data_set.label(cell.normal_class))
@@ -129,7 +129,9 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
             "sample": list(detector.spec_.shape),
             "parameters": sum(p.numel() for p in detector.model_.parameters()),
         },
-        "history": [{"seconds": round(e.seconds, 2), **{k: round(v, 5) for k, v in e.terms.items()}} for e in detector.history_],
+        "history": [
+            {"seconds": round(e.seconds, 2), **{k: round(v, 5) for k, v in e.terms.items()}} for e in detector.history_
+        ],
         "fit_seconds": round(sum(e.seconds for e in detector.history_) or fit_seconds, 2),
         "score_seconds": round(score_seconds, 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -143,8 +145,11 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
 
 def _no_leak(split: Split) -> None:
     """Refuse a cell whose test set holds one of its training images' very pixels among the novelties."""
-    digest = lambda images: {hashlib.sha256(np.ascontiguousarray(i).tobytes()).digest() for i in images}  # noqa: E731
-    both = digest(split.train_images) & digest(split.test_images[split.novel])
+    train, novel = (
+        {hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in images}
+        for images in (split.train_images, split.test_images[split.novel])
+    )
+    both = train & novel
     if both:
         raise InputError(f"{len(both)} training images are also test novelties: the labels or the split are wrong")
 
@@ -157,7 +162,8 @@ def _false_alarms(detector: Detector, normal: np.ndarray) -> dict[str, Any] | No
     for rate in RATES:
         flagged = int((normal > detector.calibration_.with_rate(rate).threshold).sum())
         low, high = metrics.rate_interval(flagged, len(normal))
-        found[str(rate)] = {"flagged": flagged, "of": len(normal), "rate": flagged / len(normal), "low": low, "high": high}
+        share = flagged / len(normal)
+        found[str(rate)] = {"flagged": flagged, "of": len(normal), "rate": share, "low": low, "high": high}
     return found
 
 
@@ -165,16 +171,26 @@ def _machine(detector: Detector) -> dict[str, Any]:
     training = detector.training_
     mixed = training.precision == "bf16" or (training.precision == "auto" and has_fast_bf16(detector.device_))
     name = torch.cuda.get_device_name(detector.device_) if detector.device_.type == "cuda" else platform.machine()
-    return {"device": str(detector.device_), "name": name, "precision": "bf16-mixed" if mixed else "32", "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+    return {
+        "device": str(detector.device_),
+        "name": name,
+        "precision": "bf16-mixed" if mixed else "32",
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
 
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
     """The commit of the checkout this code runs from, with "+" if it was changed since; None outside one."""
-    here = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, check=True).stdout
+
     try:
-        run = lambda *words: subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout  # noqa: E731,S603,S607
-        return str(run("rev-parse", "--short=12", "HEAD").strip()) + ("+" if run("status", "--porcelain", "--", str(here.parent)).strip() else "")
+        changed = "+" if git("status", "--porcelain", "--", ".").strip() else ""
+        return git("rev-parse", "--short=12", "HEAD").strip() + changed
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -209,4 +225,5 @@ def describe(result: Mapping[str, Any]) -> str:
     """One line for the terminal."""
     cell = result["cell"]
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result["auroc"].items())
-    return f"{cell['data_set']}:{cell['normal_class']} {cell['method']['name']}: AUROC by {scores} ({result['fit_seconds']:.0f} s)"
+    what = f"{cell['data_set']}:{cell['normal_class']} {cell['method']['name']}"
+    return f"{what}: AUROC by {scores} ({result['fit_seconds']:.0f} s)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from novanda.benchmark.cells import Cell
-from novanda.datasets import COIL20
 from novanda.method import Method
 from novanda.methods import METHODS, NDA, OCSVM, PCA, AutoEncoder, NearestNeighbour, RotNet
 from novanda.training import Training
@@ -62,6 +61,4 @@ def _one_vs_rest(data_set: str, name: str, method: Method) -> Cell:
 
 
 def _coil(method: Method) -> Cell:
-    return Cell(
-        data_set=COIL20.name, normal_class="obj1", protocol="angle_blocks", method=method, image_size=32
-    )
+    return Cell(data_set="coil20", normal_class="obj1", protocol="angle_blocks", method=method, image_size=32)

@@ -13,7 +13,15 @@ from novanda import losses
 from novanda.augment import NegativeAugmentation
 from novanda.latents import LatentScale, principal_latents
 from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
-from novanda.networks import DCGAN_SIDES, DCGANDecoder, DCGANEncoder, GlobalEstimator, LocalEstimator, PriorEstimator, dense
+from novanda.networks import (
+    DCGAN_SIDES,
+    DCGANDecoder,
+    DCGANEncoder,
+    GlobalEstimator,
+    LocalEstimator,
+    PriorEstimator,
+    dense,
+)
 from novanda.samples import Kind, Normals, SampleSpec
 from novanda.training_options import Training
 
@@ -71,16 +79,17 @@ class NDA(Method):
             other images', "both", or "none" (the positive term alone).
         global_weight, local_weight: beta of Eqs. 4 and 5; 0 removes the term (Table 1).
         prior_weight: gamma of Eq. 6; 0 removes it, and z then enters Eqs. 4-5 as it is.
-        prior: "sampled" KL of the prior estimator's Gaussian, whose sample enters Eqs. 4-5; "adversarial" a discriminator
-            between z and N(0, I), a second player (Deep InfoMax); "batch_moments" KL of z's moments in the batch.
+        prior: "sampled" KL of the prior estimator's Gaussian, whose sample enters Eqs. 4-5; "adversarial" a
+            discriminator between z and N(0, I), a second player (Deep InfoMax); "batch_moments" KL of z's moments in
+            the batch.
         removed: the input taken from an estimator: "none", "z" from the global, "z_A" from the local one (Table 2).
         local_side: side of the local map A in pixels.
         augmentation: M(x).
         lambdas: weights of Eq. 8's three terms.
         reconstruct_images: add Eq. 1 on (G(C(x)), x), the test path, which Eq. 8 does not train; default off.
         width: channels of the first convolution.
-        score: the headline: "mse", "l1" or "laplacian" reconstruction error (means over pixels; Eq. 1 over the number of
-            values), or "global_critic" / "local_critic": minus the estimator's T(A, z) of the image itself.
+        score: the headline: "mse", "l1" or "laplacian" reconstruction error (means over pixels; Eq. 1 over the number
+            of values), or "global_critic" / "local_critic": minus the estimator's T(A, z) of the image itself.
     """
 
     name: ClassVar[str] = "nda"
@@ -154,7 +163,8 @@ class NDA(Method):
         """One stage; before it, for the contrastive start, one that trains the encoder alone."""
         net = cast(NDANetworks, model)
         players = [Player("model", self._learned(net), lambda batch: self.terms(net, batch), _latents_of(net))]
-        contrast = [Player("model", _parameters(net.encoder, *_estimators(net)), lambda batch: self.information(net, batch)[1])]
+        encoding = _parameters(net.encoder, *_estimators(net))
+        contrast = [Player("model", encoding, lambda batch: self.information(net, batch)[1])]
         if self._adversarial:
             critic = Player("prior", _parameters(net.prior_discriminator), lambda batch: self._prior_terms(net, batch))
             players.append(critic)
@@ -279,5 +289,3 @@ def _estimators(net: NDANetworks) -> Sequence[nn.Module]:
 
 def _latents_of(net: NDANetworks) -> list[nn.Parameter]:
     return [net.latents] if isinstance(net.latents, nn.Parameter) else []
-
-

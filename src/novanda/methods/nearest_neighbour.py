@@ -18,8 +18,8 @@ _CHUNK = 2**24  # values of the distance matrix computed at once: 64 MiB
 class NearestNeighbour(Method):
     """Mean Euclidean distance to the k nearest training samples, in the space of pixels or features.
 
-    Source: the row "Neighbour" of Table 3 is k = 1 on pixels. Check values (protocol 2): CIFAR-10 mean AUROC 0.606, MNIST
-    0.954, Fashion-MNIST 0.923. The bank of all training samples is kept: a saved detector grows with them.
+    Source: the row "Neighbour" of Table 3 is k = 1 on pixels. Check values (protocol 2): CIFAR-10 mean AUROC 0.606,
+    MNIST 0.954, Fashion-MNIST 0.923. The bank of all training samples is kept: a saved detector grows with them.
 
     Attributes:
         neighbours: k; clamped to the number of training samples.
@@ -50,7 +50,7 @@ def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tens
     # distances are then measured directly, so that a copy of a bank sample is at distance 0 exactly.
     squares = bank.square().sum(1)
     results = []
-    for part in queries.split(max(1, _CHUNK // len(bank))):
+    for part in torch.split(queries, max(1, _CHUNK // len(bank))):
         nearest = torch.addmm(squares, part, bank.T, alpha=-2.0).topk(min(count + 1, len(bank)), largest=False).indices
         direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()
         results.append(direct.sort(1).values[:, :count].mean(1))

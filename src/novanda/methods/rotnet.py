@@ -20,9 +20,9 @@ from novanda.training_options import Training
 class RotNet(Method):
     """Classify which of four quarter turns was applied; a novel image's turns are not recognised.
 
-    Gidaris & Komodakis 2018; as a novelty detector Golan & El-Yaniv 2018 and Hendrycks et al. 2019. Every training image
-    is seen in all four turns in each step. Departures from the published row (a WRN-16-4 trained by SGD 0.1): a residual
-    net of 0.76 M weights, AdamW and a one-cycle schedule, a CPU's budget; scores averaged over a mirroring.
+    Gidaris & Komodakis 2018; as a novelty detector Golan & El-Yaniv 2018 and Hendrycks et al. 2019. Every training
+    image is seen in all four turns in each step. Departures from the published row (a WRN-16-4 trained by SGD 0.1): a
+    residual net of 0.76 M weights, AdamW and a one-cycle schedule, a CPU's budget; scores averaged over a mirroring.
 
     Attributes:
         width: channels of the first convolution.

@@ -136,10 +136,10 @@ def open_array_file(path: str | Path) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"{path}: expected a .npy or .npz file; there is none of that name; check the path")
     try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded as archive:
+        if path.suffix.lower() == ".npy":
+            return np.lib.format.open_memmap(path, mode="r")
+        # Opened here, as NumPy leaves its own file open where the archive is broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             names = list(archive.files)
             wanted = names if len(names) == 1 else [name for name in ("images", "x") if name in names][:1]
             if wanted:

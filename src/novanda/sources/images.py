@@ -81,14 +81,16 @@ class ImageFiles:
         """
         _check_choices(size, channels, spec)
         found = find_images(paths, purpose=purpose)
-        chosen, guess = spec, spec or spec_of_headers(found.files, size, channels, workers)
+        guess = spec or spec_of_headers(found.files, size, channels, workers)
         while True:
             scan = scan_files(found.files, guess, strict, cache_bytes, progress, workers)
             check_readable(scan, len(found.files), purpose)
             chosen = spec or scan.seen.choose(size, channels)
             if chosen == guess:
                 break
-            guess = chosen  # only where a broken file's header misled: what can be decoded decides
+            # Only where a broken file's header misled: what can be decoded decides.
+            guess = chosen
+            del scan  # two caches would take twice the memory allowed
         return cls(
             [found.files[row] for row in scan.rows],
             chosen,
