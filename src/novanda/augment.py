@@ -8,6 +8,7 @@ any split of the batch. Letters: B batch, C channels, H height, W width. Samples
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -38,6 +39,7 @@ _LEGAL: dict[Kind, tuple[Transformation, ...]] = {
 }
 _ATTEMPTS = 8  # draws per sample from which the first that is no near-identity is taken
 _COLUMNS = 12  # random numbers per draw
+_LEAST_CHANGE = 1e-3  # of an area, a factor, a turn or radians: what changes a sample by less is taken for nothing
 
 
 def legal_transformations(kind: Kind, channels: int) -> tuple[Transformation, ...]:
@@ -110,27 +112,32 @@ class NegativeAugmentation:
     rotation_degrees: float = 180.0
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.transformations or ()) - set(get_args(Transformation)))
-        if unknown or self.transformations == ():
-            raise InputError(
-                f"transformations must be one or more of {', '.join(get_args(Transformation))}; "
-                f"got {self.transformations}"
-            )
-        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
-            raise InputError(f"crop_scale must be 0 < low <= high <= 1; got {self.crop_scale}")
-        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
-            raise InputError(f"crop_ratio must be 0 < low <= high; got {self.crop_ratio}")
+        known = get_args(Transformation)
+        if self.transformations is not None and not (
+            isinstance(self.transformations, tuple | list)
+            and self.transformations
+            and all(t in known for t in self.transformations)
+        ):
+            raise InputError(f"transformations must be one or more of {', '.join(known)}; got {self.transformations!r}")
+        for name, most, limit in (("crop_scale", 1.0, "<= 1"), ("crop_ratio", sys.float_info.max, "< infinity")):
+            pair = getattr(self, name)
+            two = isinstance(pair, tuple | list) and len(pair) == 2 and all(map(_is_number, pair))
+            if not (two and 0 < pair[0] <= pair[1] <= most):
+                raise InputError(f"{name} must be two numbers with 0 < low <= high {limit}; got {pair!r}")
         shares = ("flip_probability", "jitter_probability", "grayscale_probability")
         for name in (*shares, "brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must lie in [0, 1]; got {getattr(self, name)}")
-        if not 0 <= self.hue <= 0.5:
-            raise InputError(f"hue is in turns of the hue circle and must lie in [0, 0.5]; got {self.hue}")
-        if not 0 <= self.rotation_degrees <= 180:
-            raise InputError(f"rotation_degrees must lie in [0, 180]; got {self.rotation_degrees}")
+            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1):
+                raise InputError(f"{name} must lie in [0, 1]; got {getattr(self, name)!r}")
+        if not (_is_number(self.hue) and 0 <= self.hue <= 0.5):
+            raise InputError(f"hue is in turns of the hue circle and must lie in [0, 0.5]; got {self.hue!r}")
+        if not (_is_number(self.rotation_degrees) and 0 <= self.rotation_degrees <= 180):
+            raise InputError(f"rotation_degrees must lie in [0, 180]; got {self.rotation_degrees!r}")
 
     def selected(self, kind: Kind, channels: int) -> tuple[Transformation, ...]:
-        """The transformations that will be combined for this kind; InputError where one asked for is not legal."""
+        """The transformations that will be combined for this kind.
+
+        Raises InputError where one asked for is not legal, and where even the strongest draw would be the identity.
+        """
         legal = legal_transformations(kind, channels)
         chosen = tuple(t for t in SECTION_2_3 if t in legal) if self.transformations is None else self.transformations
         illegal = [t for t in chosen if t not in legal]
@@ -140,7 +147,31 @@ class NegativeAugmentation:
                 f"{', '.join(legal) or 'nothing'}; asked for {', '.join(illegal) or 'the default'}. "
                 "Choose other transformations or a method without them"
             )
+        if self._strongest_change(chosen, channels) < _LEAST_CHANGE:
+            raise InputError(
+                f"negative augmentation by {', '.join(chosen)} at these strengths and probabilities leaves a {kind} "
+                f"with {channels} channel(s) as it is, so negatives would equal their positives. Raise one, or choose "
+                "other transformations"
+            )
         return chosen
+
+    def _strongest_change(self, chosen: tuple[Transformation, ...], channels: int) -> float:
+        """The largest change that any chosen transformation can make, each in its own unit."""
+        changes = {
+            "crop": 1 - self._smallest_crop,
+            "flip": float(self.flip_probability > 0),
+            "color_jitter": max(self.brightness, self.contrast, *((self.saturation, self.hue) if channels == 3 else ()))
+            * (self.jitter_probability > 0),
+            "grayscale": float(self.grayscale_probability > 0),
+            "rotation": math.radians(self.rotation_degrees),
+        }
+        return max(changes[t] for t in chosen)
+
+    @property
+    def _smallest_crop(self) -> float:
+        """The smallest share of the area that a crop can keep; a ratio that does not fit the image cuts more off."""
+        longest = max(self.crop_ratio[1], 1 / self.crop_ratio[0])
+        return min(self.crop_scale[0], math.sqrt(self.crop_scale[0] / longest))
 
     def draw(self, count: int, generator: torch.Generator, kind: Kind = "image", channels: int = 3) -> Draw:
         """Parameters for `count` samples, none of them near the identity; tensors on the CPU."""
@@ -155,13 +186,15 @@ class NegativeAugmentation:
 
     def near_identity(self, draw: Draw, chosen: tuple[Transformation, ...]) -> Tensor:
         """Whether each draw (B,) would leave its sample almost as it was; bool."""
-        if chosen == ("flip",):
+        if set(chosen) == {"flip"}:
             return ~draw.flipped
+        # Near is less than half of the strongest that is possible, so that weak settings are not rejected for ever;
+        # what can not change a sample at all says nothing.
         near = ~draw.gray
-        near &= draw.scale_x * draw.scale_y > min(0.8, 0.5 * (1 + self.crop_scale[0]))
-        if "rotation" in chosen:
+        if "crop" in chosen and self._smallest_crop < 1:
+            near &= draw.scale_x * draw.scale_y > 0.5 * (1 + self._smallest_crop)
+        if "rotation" in chosen and self.rotation_degrees > 0:
             near &= draw.angle.abs() < math.radians(min(15.0, 0.5 * self.rotation_degrees))
-        # Half of the strongest jitter that is possible, so that weak settings are not rejected for ever.
         near &= (draw.brightness - 1).abs() <= 0.5 * self.brightness
         near &= (draw.contrast - 1).abs() <= 0.5 * self.contrast
         near &= (draw.saturation - 1).abs() <= 0.5 * self.saturation
@@ -212,17 +245,17 @@ class NegativeAugmentation:
         )
 
     def _forced(self, count: int, chosen: tuple[Transformation, ...], channels: int) -> Draw:
-        """What is used where all attempts came out near the identity: every chosen transformation at full strength."""
-        strong = torch.zeros(count, _COLUMNS)
+        """What is used where all attempts came out near the identity: everything possible, at full strength."""
+        strong = torch.zeros(count, _COLUMNS)  # below every probability above 0, and at one end of every range
         strong[:, 2:4] = 0.5
         strong[:, 8] = 1.0
-        draw = self._from_numbers(strong, chosen, channels)
-        yes = torch.ones(count, dtype=torch.bool)
-        return Draw(
-            **{f.name: getattr(draw, f.name) for f in fields(Draw) if f.name not in ("flipped", "gray")},
-            flipped=yes & ("flip" in chosen),
-            gray=yes & ("grayscale" in chosen),
-        )
+        if self.crop_ratio[0] * self.crop_ratio[1] > 1:
+            strong[:, 1] = 1.0  # the ratio that cuts most off
+        return self._from_numbers(strong, chosen, channels)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def resample(images: Tensor, draw: Draw, kind: Kind = "image") -> Tensor:
@@ -231,6 +264,8 @@ def resample(images: Tensor, draw: Draw, kind: Kind = "image") -> Tensor:
     An output place p (from -1 to 1) reads the input at center + R(angle) diag(scale) diag(flip) p, angles measured in
     pixels. A flow's first channel is its x component, which a mirroring negates.
     """
+    if len(images) == 0:
+        return images  # torch makes no empty grid
     height, width = images.shape[2:]
     sign = torch.where(draw.flipped, -1.0, 1.0).to(images.dtype)
     cosine, sine = torch.cos(draw.angle), torch.sin(draw.angle)

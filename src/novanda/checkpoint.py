@@ -10,16 +10,15 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from novanda.errors import ModelFileError
@@ -32,19 +31,18 @@ _MAX_JSON = 256 * 2**20
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
     """A binary file that appears at `path`, whole, when the block ends, and not at all when it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    # A plain exclusive open gives the permissions that the user's umask asks for; tempfile's would be private. Only
+    # part of the name is kept, for a long one with more around it could be longer than a file system allows.
+    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.partial")
+    file = partial.open("xb")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; give this one the permissions that a plain open() would.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -78,38 +76,36 @@ def read_archive(path: Path, member: str) -> tuple[dict[str, Any], dict[str, Ten
             if archive.getinfo(member).file_size > _MAX_JSON:
                 raise ModelFileError(f"{path}: {member} is larger than {_MAX_JSON >> 20} MiB")
             text, packed = archive.read(member), archive.read(_TENSORS)
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=_refuse_constant)
         tensors = safetensors.torch.load(packed)
     except ModelFileError:
         raise
-    except (
-        zipfile.BadZipFile,
-        SafetensorError,
-        ValueError,
-        KeyError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        RecursionError,
-        OSError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except Exception as error:  # three parsers of foreign bytes: no list of what they raise would ever be whole
         raise ModelFileError(f"{path} is not a file that novanda wrote, or it is damaged: {error}") from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path}: {member} should be a JSON object; got {type(content).__name__}")
     return content, tensors
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
 def flatten(tree: Any, tensors: dict[str, Tensor], place: str = "") -> Any:
     """Copy a tree of dicts, lists and plain values, moving its tensors to `tensors` and leaving {"tensor": name}.
 
     Made for optimizer states, whose dicts have whole numbers for keys: those become {"items": [[key, value], ...]}.
+    A tuple comes back as a list. TypeError for anything that JSON and tensors can not hold.
     """
     if isinstance(tree, Tensor):
+        while place in tensors:  # the keys 1 and "1", or "a/b" and b below a, lead to one place
+            place += "'"
         tensors[place] = tree
         return {"tensor": place}
     if isinstance(tree, Mapping):
+        odd = [key for key in tree if not (key is None or isinstance(key, bool | int | float | str))]
+        if odd:
+            raise TypeError(f"can not write the key {odd[0]!r} at {place} without pickle")
         return {"items": [[key, flatten(value, tensors, f"{place}/{key}")] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
         return [flatten(value, tensors, f"{place}/{i}") for i, value in enumerate(tree)]

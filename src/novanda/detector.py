@@ -32,6 +32,7 @@ from novanda.training import Epoch, Training, resolve_device, seeded, train
 
 _MEMBER = "detector.json"
 _SCHEMA = 1
+_SMALL_SAMPLE = 2**20  # values; what a file may make `load` compute without a second thought
 _SPLIT, _BUILD, _TRAIN = 1, 2, 3  # what a seed is used for, so that no two uses share random numbers
 
 
@@ -53,11 +54,13 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         offset_: `decision_function` = `score_samples` - offset_; negative means novel.
         history_: one `Epoch` per pass over the data; empty for methods without gradients.
         training_count_: number of samples trained on.
-        note_: sentences on what was read and changed (files chosen, images resized, files skipped).
+        note_: sentences on what was read and changed (files chosen, images resized).
+        skipped_: unreadable files that were left out, and why.
     """
 
     calibration_: Calibration | None
     offset_: float | None
+    skipped_: dict[str, str]
 
     def __init__(
         self,
@@ -115,26 +118,47 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             kind: what the samples are, where their shape does not say.
             data_root: where named sets lie; None is the environment's NOVANDA_DATA.
             strict: stop at the first broken file rather than skip it.
-            checkpoint: file to save after every epoch and delete at the end.
-            resume: go on from `checkpoint` where it exists.
+            checkpoint: file to save after every epoch. It is left at the end too: delete it once what came of
+                the training is safe.
+            resume: go on from `checkpoint` where it exists; of a finished run nothing is trained again.
             progress: show bars.
         """
         method = self.method if self.method is not None else methods.NDA()
         if not isinstance(method, Method):
             raise InputError(f"method must be one of novanda.methods, such as methods.NDA(); got {method!r}")
+        self._check_settings()
         training = (self.training or Training()).filled(method.training)
-        if not 0 <= self.calibration_fraction < 1:
-            raise InputError(f"calibration_fraction must lie in [0, 1); got {self.calibration_fraction}")
         source = self._open(X, method, kind, data_root, strict, progress)
         learned, held_out = self._split(len(source), method)
         device = resolve_device(training)
-        normals = Normals(source, learned, device=device)
 
         with seeded(self.seed, _BUILD):
             model = method.build(source.spec, len(learned))
         self._adopt(method, training, source.spec, model, len(learned), device)
         self.note_ = getattr(source, "note", "")
-        path = None if checkpoint is None else Path(checkpoint)
+        self.skipped_ = {str(path): reason for path, reason in getattr(source, "broken", {}).items()}
+        try:
+            yield from self._learn(
+                source, learned, held_out, None if checkpoint is None else Path(checkpoint), resume, progress
+            )
+        except (Exception, KeyboardInterrupt):
+            # Half a fit would score by weights that nobody trained, or fail in the middle of scoring.
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)
+            raise
+
+    def _learn(
+        self,
+        source: Source,
+        learned: np.ndarray,
+        held_out: np.ndarray,
+        path: Path | None,
+        resume: bool,
+        progress: bool,
+    ) -> Iterator[Epoch]:
+        """Train, compare and calibrate what `_adopt` has set up, yielding epochs."""
+        method, training, model, device = self.method_, self.training_, self.model_, self.device_
+        normals = Normals(source, learned, device=device)
         epochs = training.epochs
         assert epochs is not None
         stages = method.stages(model, epochs)
@@ -160,11 +184,12 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if len(held_out):
             novelty = next(iter(self._novelty(Normals(source, held_out, device=device)).values()))
             self.calibrate(Calibration(novelty, self.false_alarm_rate))
-        if path is not None:
-            path.unlink(missing_ok=True)
 
     def calibrate(self, calibration: Calibration) -> Self:
         """Decide by this calibration from now on, without retraining; returns self."""
+        check_is_fitted(self, "spec_")
+        if not isinstance(calibration, Calibration):
+            raise InputError(f"expected a calibration.Calibration; got {calibration!r}; make one of normals' novelty")
         self.calibration_ = calibration
         self.offset_ = -calibration.threshold
         return self
@@ -180,6 +205,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 purpose="fit",
                 kind=kind,
                 size=self.image_size,
+                sides=method.sides,
                 strict=strict,
                 data_root=data_root,
                 progress=progress,
@@ -191,6 +217,19 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             )
         return source
 
+    def _check_settings(self) -> None:
+        """Refuse at once what would otherwise fail after reading, after training or only when saved."""
+        if self.training is not None and not isinstance(self.training, Training):
+            raise InputError(f"training must be a Training, such as Training(epochs=10); got {self.training!r}")
+        if not _is_whole(self.seed, least=0):
+            raise InputError(f"seed must be a whole number of at least 0; got {self.seed!r}")
+        if self.image_size is not None and not _is_whole(self.image_size, least=1):
+            raise InputError(f"image_size must be a whole number of pixels or None; got {self.image_size!r}")
+        fraction = self.calibration_fraction
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
+            raise InputError(f"calibration_fraction must lie in [0, 1); got {fraction!r}")
+        required(self.false_alarm_rate)  # refuses what is no rate
+
     def _split(self, count: int, method: Method) -> tuple[np.ndarray, np.ndarray]:
         """Places of the samples to learn from and of those held out, both in order."""
         held = round(self.calibration_fraction * count)
@@ -200,7 +239,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 raise CalibrationError(
                     f"a false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} held-out normals; "
                     f"calibration_fraction {self.calibration_fraction:g} of {count} samples gives {held}. Give "
-                    f"at least {math.ceil(needed / self.calibration_fraction)} samples, a higher rate or a larger fraction"
+                    f"at least {math.ceil(needed / self.calibration_fraction)} samples, a higher rate or a larger share"
                 )
         if count - held < method.minimum_samples:
             raise InputError(
@@ -236,8 +275,11 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.calibration_ = None
         self.offset_ = None
         self.note_ = ""
+        self.skipped_ = {}
         if spec.kind == "features":
             self.n_features_in_ = spec.channels
+        elif hasattr(self, "n_features_in_"):
+            del self.n_features_in_  # of an earlier fit on a table
 
     # -----------------------------------------------------------------------------------------------------------
     # Scoring
@@ -360,7 +402,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             "spec": self.spec_.to_json(),
             "training_count": self.training_count_,
             "seed": self.seed,
-            "false_alarm_rate": self.false_alarm_rate,
+            "false_alarm_rate": float(self.false_alarm_rate),
             "calibration_fraction": self.calibration_fraction,
             "image_size": self.image_size,
             "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
@@ -373,6 +415,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read a detector that `save` wrote; ModelFileError with the reason for a wrong, damaged or hostile file."""
         path = Path(path)
+        where = resolve_device(Training(device=device))  # a device that is not here is not the file's fault
         content, tensors = read_archive(path, _MEMBER)
         if content.get("schema") != _SCHEMA:
             raise ModelFileError(
@@ -383,7 +426,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             method = methods.from_json(content["method"])
             training = replace(Training(**content["training"]), device=device)
             spec = SampleSpec(**content["spec"])
-            count = int(content["training_count"])
+            count = content["training_count"]
+            if not _is_whole(count, least=method.minimum_samples):
+                raise ModelFileError(f"training_count must be at least {method.minimum_samples}; got {count!r}")
             detector = cls(
                 method,
                 training,
@@ -392,25 +437,28 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 calibration_fraction=content["calibration_fraction"],
                 image_size=content["image_size"],
             )
-            where = resolve_device(training)
-            model = _load_model(method, spec, count, _below("model/", tensors))
+            detector._check_settings()
+            model = _load_model(method, spec, count, _below("model/", tensors), _below("reference/", tensors))
             detector._adopt(method, training, spec, model.to(where).eval(), count, where)
             detector.reference_ = {name: t.to(where) for name, t in _below("reference/", tensors).items()}
             detector.history_ = [Epoch(**epoch) for epoch in content["history"]]
             detector.note_ = str(content["note"])
-            # A reference of the wrong shape shows here rather than in the middle of somebody's scoring run.
-            detector._novelty_of(torch.zeros(1, *spec.shape, device=where))
+            _try_shapes(detector)
             if content["calibration"] is not None:
                 detector.calibrate(Calibration.from_json(content["calibration"]))
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, OverflowError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, ArithmeticError) as error:
             raise ModelFileError(f"{path} is damaged or was not written by novanda: {error!r}") from error
         return detector
 
 
-def _load_model(method: Method, spec: SampleSpec, count: int, state: Mapping[str, Tensor]) -> nn.Module:
+def _load_model(
+    method: Method, spec: SampleSpec, count: int, state: Mapping[str, Tensor], reference: Mapping[str, Tensor]
+) -> nn.Module:
     """The method's model with the saved weights, whose names, shapes and types must be exactly those it builds."""
+    if spec.kind not in method.kinds or not np.isfinite([spec.low, spec.high]).all():
+        raise ModelFileError(f"{method.name} does not take {spec.kind} samples from {spec.low} to {spec.high}")
     # On the meta device nothing is allocated, so absurd sizes in a hostile file cost nothing before they are refused.
     with torch.device("meta"):
         model = method.build(spec, count)
@@ -423,6 +471,9 @@ def _load_model(method: Method, spec: SampleSpec, count: int, state: Mapping[str
         if (tensor.shape, tensor.dtype) != (state[name].shape, state[name].dtype):
             found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (state[name], tensor))
             raise ModelFileError(f"the weight {name} is {found}; {method.name} with these settings needs {wanted}")
+    for name, tensor in [*state.items(), *reference.items()]:
+        if not torch.isfinite(tensor).all():
+            raise ModelFileError(f"{name} holds values that are not finite: every score would be meaningless")
     model.load_state_dict(state, strict=False, assign=True)
     for name, part in [*model.named_parameters(), *model.named_buffers()]:
         if part.is_meta:  # what only training needs: keep the name, drop the content
@@ -430,6 +481,23 @@ def _load_model(method: Method, spec: SampleSpec, count: int, state: Mapping[str
             empty = torch.empty(0)
             setattr(model.get_submodule(parent), leaf, nn.Parameter(empty) if isinstance(part, nn.Parameter) else empty)
     return channels_last(model)
+
+
+def _try_shapes(detector: Detector) -> None:
+    """Score one sample, so that what does not fit shows now rather than in the middle of somebody's scoring run."""
+    method, model, reference, spec = detector.method_, detector.model_, detector.reference_, detector.spec_
+    if spec.size <= _SMALL_SAMPLE:
+        detector._novelty_of(torch.zeros(1, *spec.shape, device=detector.device_))
+        return
+    from torch._subclasses.fake_tensor import FakeTensorMode  # a second to import: only where it is needed
+
+    # A hostile file may claim samples larger than memory; fake tensors have shapes and no content.
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
+        method.novelty(model, reference, torch.zeros(1, *spec.shape, device=detector.device_))
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

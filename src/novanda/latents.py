@@ -40,8 +40,10 @@ class PrincipalComponents:
 def principal_components(normals: Normals, count: int) -> PrincipalComponents:
     """The `count` leading components by incremental PCA: one pass, memory of one batch (scikit-learn's).
 
-    Raises InputError unless 1 <= count <= min(len(normals), values in a sample).
+    Raises InputError unless there are 2 samples and 1 <= count <= min(len(normals), values in a sample).
     """
+    if len(normals) < 2:
+        raise InputError(f"principal components need at least 2 samples; got {len(normals)} for {count} component(s)")
     most = min(len(normals), normals.spec.size)
     if not 1 <= count <= most:
         raise InputError(
@@ -49,7 +51,8 @@ def principal_components(normals: Normals, count: int) -> PrincipalComponents:
         )
     pca = IncrementalPCA(n_components=count)
     for batch in normals.batches(max(512, 2 * count)):
-        pca.partial_fit(batch.cpu().flatten(1).numpy())
+        with np.errstate(invalid="ignore"):  # a share of variance, unused here, is 0 / 0 for constant samples
+            pca.partial_fit(batch.cpu().flatten(1).numpy())
     found = (pca.mean_, pca.components_, np.sqrt(pca.explained_variance_))
     return PrincipalComponents(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in found))
 
@@ -65,7 +68,10 @@ def principal_latents(normals: Normals, dimensions: int, scale: LatentScale = "w
     if scale == "raw":
         return latents
     if scale == "whitened":
-        whitened: Tensor = latents / principal.deviations.clamp_min(1e-6)
+        # Where samples do not vary, as beyond the rank of duplicates, the coefficients are rounding of float32: to
+        # whiten them would make noise of unit variance. They stay near 0.
+        negligible = max(1e-6, 1e-5 * principal.deviations.max().item())
+        whitened: Tensor = latents / principal.deviations.clamp_min(negligible)
         return whitened
     if scale == "unit_ball":
         inside: Tensor = latents / latents.norm(dim=1, keepdim=True).clamp_min(1.0)

@@ -12,9 +12,11 @@ Letters: B batch, C channels, H height, W width, N training samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +104,16 @@ class Method:
     minimum_samples: ClassVar[int] = 2
     """The fewest training samples it can learn from."""
 
+    def __post_init__(self) -> None:
+        """Hold every field to its declared type; a subclass calls this first, then checks its ranges with `require`.
+
+        Without it a wrong type would pass here (latent_dim=2.5, learn_latents="no") and fail hours later, or never.
+        """
+        hints = get_type_hints(type(self))
+        for each in fields(self):
+            hint = hints[each.name]
+            require(_fits(getattr(self, each.name), hint), self, each.name, _in_words(hint))
+
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
         """The networks for `count` samples of this spec, freshly initialised from torch's global generator."""
         return nn.Module()
@@ -120,12 +132,16 @@ class Method:
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Novelty of scaled samples (B, C, H, W), each score (B,) float32, HIGHER = MORE NOVEL, the headline first.
 
-        Called in eval mode without gradients. A sample's scores must not depend on the company it is scored in.
+        Called in eval mode without gradients. A sample's scores must not depend on the company it is scored in. Made
+        of tensor operations alone, for `Detector.load` may try the shapes of a file on tensors without content.
         """
         raise NotImplementedError
 
     def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor | None:
-        """What the method expected to see, (B, C, H, W) in [-1, 1]; None for methods that reconstruct nothing."""
+        """What the method expected to see, (B, C, H, W) on the scale of `images`; None where nothing is reconstructed.
+
+        Not clamped, for scores are taken from it: a linear method may overshoot [-1, 1].
+        """
         return None
 
 
@@ -133,6 +149,39 @@ def require(holds: bool, method: Method, field: str, expectation: str) -> None:
     """Raise InputError naming a method's field unless its value holds what is expected of it."""
     if not holds:
         raise InputError(f"{type(method).__name__}.{field} must be {expectation}; got {getattr(method, field)!r}")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of the declared type: True is no number, 1 serves as a float, NaN and infinity do not."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint in (int, float):
+        number = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+        return number and -math.inf < value < math.inf  # type: ignore[operator]
+    if origin is Literal:
+        return isinstance(value, str | int) and value in parts and type(value) in map(type, parts)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        wanted = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        return len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    return isinstance(value, hint)
+
+
+def _in_words(hint: Any) -> str:
+    """What `_fits` expects, for a message."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin is tuple:
+        return f"a tuple, each of it {_in_words(parts[0])}" + (
+            "" if parts[-1] is Ellipsis else f", {len(parts)} in all"
+        )
+    if origin in (Union, UnionType):
+        return " or ".join(map(_in_words, parts))
+    simple = {int: "a whole number", float: "a finite number", bool: "True or False", NoneType: "None"}
+    return simple.get(hint) or f"a {hint.__name__}"
 
 
 def headline_first(scores: dict[str, Tensor], headline: str) -> dict[str, Tensor]:

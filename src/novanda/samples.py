@@ -46,8 +46,8 @@ class SampleSpec:
             raise InputError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
         if min(self.channels, self.height, self.width) < 1:
             raise InputError(f"a sample needs at least one value in each dimension; got {self.shape}")
-        if not self.low < self.high:
-            raise InputError(f"the value range needs low < high; got low={self.low}, high={self.high}")
+        if not -math.inf < self.low < self.high < math.inf:
+            raise InputError(f"the value range needs low < high, both finite; got low={self.low}, high={self.high}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,7 +61,8 @@ class SampleSpec:
 
     def scale(self, raw: Tensor) -> Tensor:
         """Raw values (B, C, H, W) of any dtype to float32 with low -> -1 and high -> +1."""
-        return raw.to(torch.float32).sub_(self.low).mul_(2.0 / (self.high - self.low)).sub_(1.0)
+        # A copy even of float32: what follows works in place, and the caller's own samples must stay as they are.
+        return raw.to(torch.float32, copy=True).sub_(self.low).mul_(2.0 / (self.high - self.low)).sub_(1.0)
 
     def unscale(self, scaled: Tensor) -> Tensor:
         """Inverse of `scale`, as float32 in raw units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import time
@@ -57,10 +58,15 @@ def resolve_device(training: Training) -> torch.device:
         return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
     try:
         device = torch.device(training.device)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(f"novanda does not train on {device.type}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"Training.device {training.device!r} is not present here: {reason}") from error
+        raise InputError(
+            f"Training.device must be 'auto', 'cpu', 'cuda', 'cuda:1' or the like, or 'mps', and present here; got "
+            f"{training.device!r}: {reason}. 'auto' takes a GPU where there is one"
+        ) from error
     return device
 
 
@@ -158,8 +164,14 @@ def train(
     history: list[Epoch] = []
     saved = _read_checkpoint(checkpoint, resume, identity)
     if saved is not None:
-        model.load_state_dict(saved.model)
+        assert checkpoint is not None
+        _restore(checkpoint, model, saved.model)
         history = list(saved.history)
+        if len(history) > total:
+            raise InputError(
+                f"{checkpoint} keeps {len(history)} epochs, but {total} are asked for. Ask for at least as many, or "
+                "delete it to start afresh"
+            )
         model.eval()
         yield from history
     with _bar(total, len(history), progress) as bar:
@@ -170,32 +182,41 @@ def train(
                 continue
             if done == 0 and stage.begin is not None:
                 model.eval()
-                with torch.no_grad():
+                # No epoch has this number, so that what begins a stage shares no random numbers with one.
+                with _interruptible(checkpoint, history, total), seeded(seed, number, stage.epochs), torch.no_grad():
                     stage.begin(normals)
             seats = [_seat(fabric, model, player, training) for player in stage.players]
             if done and saved is not None:
-                for seat, state in zip(seats, saved.optimizers, strict=True):
-                    seat.optimizer.load_state_dict(state)
+                assert checkpoint is not None
+                _restore_optimizers(checkpoint, seats, saved.optimizers)
             for epoch in range(done, stage.epochs):
-                try:
+                with _interruptible(checkpoint, history, total):
                     with seeded(seed, number, epoch) as generator:
                         started = time.perf_counter()
                         terms = _epoch(fabric, model, stage, seats, normals, training, epoch, generator, bar)
                     finished = Epoch(len(history) + 1, total, stage.name, terms, time.perf_counter() - started)
-                    history.append(finished)
                     if checkpoint is not None:
-                        _write_checkpoint(checkpoint, model, seats, history, identity)
-                except KeyboardInterrupt:
-                    if checkpoint is None:
-                        raise
-                    kept = f"Epochs 1 to {len(history)} are kept in {checkpoint}" if history else "No epoch was whole"
-                    raise Interrupted(
-                        f"stopped in epoch {len(history) + 1} of {total}. {kept}; give the same command with --resume "
-                        "(or fit(..., resume=True)) to go on"
-                    ) from None
+                        _write_checkpoint(checkpoint, model, seats, [*history, finished], identity)
+                    history.append(finished)
+                bar.finished = len(history)
                 model.eval()
                 yield finished
             done = 0
+
+
+@contextlib.contextmanager
+def _interruptible(checkpoint: Path | None, history: Sequence[Epoch], total: int) -> Iterator[None]:
+    """Turn Ctrl-C inside the block into Interrupted where there is a checkpoint to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            raise
+        kept = f"Epochs 1 to {len(history)} are kept in {checkpoint}" if history else "No epoch was whole"
+        raise Interrupted(
+            f"stopped in epoch {len(history) + 1} of {total}. {kept}; give the same command with --resume "
+            "(or fit(..., resume=True)) to go on"
+        ) from None
 
 
 def _engine(training: Training) -> Fabric:
@@ -220,7 +241,7 @@ def _seat(fabric: Fabric, model: nn.Module, player: Player, training: Training) 
         {"params": [p for p in player.parameters if id(p) in spared], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = player.learning_rate or training.learning_rate
+    rate = training.learning_rate if player.learning_rate is None else player.learning_rate
     assert rate is not None
     assert training.momentum is not None
     optimizer: torch.optim.Optimizer
@@ -260,25 +281,33 @@ def _epoch(
         for seat in seats:
             for group in seat.optimizer.param_groups:
                 group["lr"] = seat.learning_rate * schedule_factor(training.schedule, done)
-            if len(seats) > 1:
-                own = {id(p) for p in seat.player.parameters}
-                for parameter in model.parameters():
-                    parameter.requires_grad_(id(parameter) in own)
-            terms = seat.step(images, index, generator, normals.spec.kind, done)
-            loss = torch.stack(list(terms.values())).sum()
-            if not math.isfinite(loss.item()):
-                raise _not_finite(terms, seat.player, stage, epoch, seat.optimizer.param_groups[0]["lr"])
-            seat.optimizer.zero_grad()
-            fabric.backward(loss)
-            seat.optimizer.step()
+            with _only_gradients_of(seat.player, model):
+                terms = seat.step(images, index, generator, normals.spec.kind, done)
+                loss = torch.stack(list(terms.values())).sum()
+                if not math.isfinite(loss.item()):
+                    raise _not_finite(terms, seat.player, stage, epoch, seat.optimizer.param_groups[0]["lr"])
+                seat.optimizer.zero_grad()
+                fabric.backward(loss)
+                seat.optimizer.step()
             for name, term in terms.items():
                 key = name if len(seats) == 1 else f"{seat.player.name}.{name}"
                 sums[key] = sums.get(key, 0.0) + term.item()
         bar.advance(stage, (place + 1) / len(order), {name: value / (place + 1) for name, value in sums.items()})
-    if len(seats) > 1:
-        for parameter in model.parameters():
-            parameter.requires_grad_(True)
     return {name: value / len(order) for name, value in sums.items()}
+
+
+@contextlib.contextmanager
+def _only_gradients_of(player: Player, model: nn.Module) -> Iterator[None]:
+    """Inside the block no other parameter of the model gets gradients; after it, all are as they were."""
+    own = {id(parameter) for parameter in player.parameters}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
 
 
 def _not_finite(terms: Mapping[str, Tensor], player: Player, stage: Stage, epoch: int, rate: float) -> TrainingError:
@@ -298,13 +327,11 @@ class _Bar:
     """A progress bar over epochs that can be advanced by fractions; silent where not wanted."""
 
     def __init__(self, rich: Any = None, task: Any = None, finished: int = 0) -> None:
-        self.rich, self.task, self.finished, self.share = rich, task, finished, 0.0
+        self.rich, self.task, self.finished = rich, task, finished
 
     def advance(self, stage: Stage, share: float, terms: Mapping[str, float]) -> None:
         if self.rich is None:
             return
-        self.finished += share < self.share  # a new epoch begins
-        self.share = share
         shown = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
         self.rich.update(self.task, completed=self.finished + share, description=stage.name, terms=shown)
 
@@ -364,7 +391,8 @@ def _read_checkpoint(path: Path | None, resume: bool, identity: Mapping[str, Any
     try:
         if content["schema"] != _SCHEMA:
             raise ModelFileError(f"{path} has checkpoint schema {content['schema']}; this version reads {_SCHEMA}")
-        kept, wanted = content["identity"], dict(identity or {})
+        # Through JSON, as the kept one went: a tuple must equal the list that it became.
+        kept, wanted = content["identity"], json.loads(json.dumps(dict(identity or {})))
         different = [k for k in sorted({*kept, *wanted}) if kept.get(k) != wanted.get(k)]
         if different:
             shown = "; ".join(f"{k} was {kept.get(k)!r}, now {wanted.get(k)!r}" for k in different)
@@ -374,5 +402,26 @@ def _read_checkpoint(path: Path | None, resume: bool, identity: Mapping[str, Any
             [unflatten(state, tensors) for state in content["optimizers"]],
             [Epoch(**epoch) for epoch in content["history"]],
         )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelFileError(f"{path} is damaged: {error!r}. Delete it to start afresh") from error
+    except (InputError, ModelFileError):
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _restore(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise _damaged(path, error) from error
+
+
+def _restore_optimizers(path: Path, seats: Sequence[_Seat], states: Sequence[Any]) -> None:
+    try:
+        for seat, state in zip(seats, states, strict=True):
+            seat.optimizer.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(f"{path} is damaged or of another model: {error}. Delete it to start afresh")

@@ -54,8 +54,14 @@ class Training:
             ("precision", lambda v: v in get_args(Precision), f"one of {', '.join(get_args(Precision))}"),
         ):
             value = getattr(self, name)
-            if value is not None and not holds(value):
+            try:
+                wrong = value is not None and (isinstance(value, bool) or not holds(value))
+            except TypeError:  # no number at all
+                wrong = True
+            if wrong:
                 raise InputError(f"Training.{name} must be {expectation}; got {value!r}")
+        if not isinstance(self.device, str):
+            raise InputError(f"Training.device must be a name such as 'auto', 'cpu' or 'cuda'; got {self.device!r}")
 
     def filled(self, defaults: Training) -> Training:
         """This training with everything left open taken from `defaults`, and that failing from novanda's own."""

@@ -232,6 +232,8 @@ def test_shapes_below_8_are_taken_where_the_spec_has_them() -> None:
 def test_other_units_are_refused_or_remarked() -> None:
     with pytest.raises(InputError, match="0 to 1, as in training; got uint8 up to 255"):
         ArraySource(np.full((2, 8, 8), 255, np.uint8), spec=SampleSpec("image", 1, 8, 8, 0.0, 1.0))
+    ones = ArraySource(np.ones((2, 8, 8), np.uint8), spec=SampleSpec("image", 1, 8, 8, 0.0, 1.0))
+    assert (ones.spec.scale(torch.from_numpy(ones.read([0]))) == 1).all()
     with pytest.raises(InputError, match="0 to 255, as in training; got uint16"):
         ArraySource(np.full((2, 8, 8), 4000, np.uint16), spec=SampleSpec("image", 1, 8, 8))
     assert "Attention" in ArraySource(np.full((2, 8, 8), 0.7), spec=SampleSpec("image", 1, 8, 8)).note

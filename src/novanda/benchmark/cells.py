@@ -92,8 +92,6 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
     labelled = _load(cell.data_set, root)
     split = PROTOCOLS[cell.protocol](labelled, data_set.label(cell.normal_class))
     _no_leak(split)
-    work = out / "work"
-    work.mkdir(parents=True, exist_ok=True)
     detector = Detector(
         cell.method,
         cell.training,
@@ -103,12 +101,12 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
         false_alarm_rate=min(RATES),
     )
     started = time.perf_counter()
-    detector.fit(split.train_images, checkpoint=work / f"{cell.key}.checkpoint", resume=True, progress=progress)
+    detector.fit(split.train_images, checkpoint=_checkpoint(out, cell.key), resume=True, progress=progress)
     fit_seconds = time.perf_counter() - started
     started = time.perf_counter()
     scores = detector.novelty_scores(split.test_images)
     score_seconds = time.perf_counter() - started
-    arrays = {name: values.astype(np.float32) for name, values in scores.items()}
+    arrays = {name: _narrowest(values) for name, values in scores.items()}
     with written_atomically(out / "scores" / f"{cell.key}.npz") as file:
         np.savez_compressed(file, novel=split.novel, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool there
     headline = next(iter(scores))
@@ -141,6 +139,17 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
         "commit": commit(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _checkpoint(out: Path, key: str) -> Path:
+    return out / "work" / f"{key}.checkpoint"
+
+
+def _narrowest(values: np.ndarray) -> np.ndarray:
+    """As float32 where nothing is lost: rounded scores could tie, and the AUROC recomputed from them would differ."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return narrow if np.array_equal(narrow, values) else values
 
 
 def _no_leak(split: Split) -> None:
@@ -204,13 +213,14 @@ def run_cells(
     """
     path = out / "results.jsonl"
     done = read_results(path)
-    waiting = [cell for cell in cells if cell.key not in done]
-    say(f"{len(cells)} cells, {len(cells) - len(waiting)} done before, {len(waiting)} to run")
+    waiting = list({cell.key: cell for cell in cells if cell.key not in done}.values())
+    say(f"{len(cells)} cells, {sum(cell.key in done for cell in cells)} done before, {len(waiting)} to run")
     if waiting:
         with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=max(1, (os.cpu_count() or 1) // jobs)):
             runner = joblib.Parallel(return_as="generator_unordered", batch_size=1)
             for result in runner(joblib.delayed(_run_in_job)(cell, out, root) for cell in waiting):
                 append_result(path, result)
+                _checkpoint(out, result["key"]).unlink(missing_ok=True)
                 say(describe(result))
     done = read_results(path)
     return [done[cell.key] for cell in cells]

@@ -54,9 +54,9 @@ class AutoEncoder(Method):
     score: Literal["mse", "l1", "laplacian"] = "mse"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.latent_dim >= 1, self, "latent_dim", "at least 1")
         require(self.width >= 1, self, "width", "at least 1")
-        require(self.score in ("mse", "l1", "laplacian"), self, "score", "'mse', 'l1' or 'laplacian'")
 
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
         """Encoder and decoder for square samples of 32, 64 or 128 pixels."""

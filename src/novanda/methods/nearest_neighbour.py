@@ -32,6 +32,7 @@ class NearestNeighbour(Method):
     neighbours: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.neighbours >= 1, self, "neighbours", "at least 1")
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
@@ -48,10 +49,15 @@ def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tens
     count = min(neighbours, len(bank))
     # The nearest are found through |a|^2 - 2 ab + |b|^2, which is fast but loses digits where a is close to b; their
     # distances are then measured directly, so that a copy of a bank sample is at distance 0 exactly.
-    squares = bank.square().sum(1)
+    # Features may lie far from the origin (a year, a pressure), where the squares would drown all differences: the mean
+    # is taken away first. Which samples are nearest does not change by that.
+    mean = bank.mean(0)
+    centred = bank - mean
+    squares = centred.square().sum(1)
     results = []
     for part in torch.split(queries, max(1, _CHUNK // len(bank))):
-        nearest = torch.addmm(squares, part, bank.T, alpha=-2.0).topk(min(count + 1, len(bank)), largest=False).indices
+        products = torch.addmm(squares, part - mean, centred.T, alpha=-2.0)
+        nearest = products.topk(min(count + 1, len(bank)), largest=False).indices
         direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()
         results.append(direct.sort(1).values[:, :count].mean(1))
     return torch.cat(results)

@@ -23,7 +23,7 @@ class OCSVM(Method):
     samples in memory and time between N^2 and N^3: subsample beyond some ten thousand.
 
     Attributes:
-        nu: upper bound on the share of training samples outside, in (0, 1].
+        nu: upper bound on the share of training samples outside, in (0, 1); at 1 the offset is undefined.
         gamma: kernel width: "scale" is 1 / (F var(X)), "auto" 1 / F, or a number above 0; F values in a sample.
     """
 
@@ -35,16 +35,22 @@ class OCSVM(Method):
     gamma: float | Literal["scale", "auto"] = "scale"
 
     def __post_init__(self) -> None:
-        require(0 < self.nu <= 1, self, "nu", "in (0, 1]")
-        numeric = isinstance(self.gamma, int | float) and self.gamma > 0
-        require(numeric or self.gamma in ("scale", "auto"), self, "gamma", "'scale', 'auto' or a number above 0")
+        super().__post_init__()
+        require(0 < self.nu < 1, self, "nu", "in (0, 1)")
+        require(isinstance(self.gamma, str) or self.gamma > 0, self, "gamma", "'scale', 'auto' or a number above 0")
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
         """Support vectors (V, F), their coefficients (V,), the kernel's gamma and the offset rho."""
         samples = torch.cat([batch.cpu().flatten(1) for batch in normals.batches()]).double().numpy()
         if not np.ptp(samples, axis=0).any():
             raise InputError("all training samples are identical: a one-class SVM has nothing to enclose")
-        machine = OneClassSVM(kernel="rbf", nu=self.nu, gamma=self.gamma).fit(samples)
+        machine = OneClassSVM(kernel="rbf", nu=self.nu, gamma=self.gamma)
+        # Nothing here is random, but left to itself it would draw from NumPy's global generator, which is the user's.
+        machine.random_state = 0
+        try:
+            machine.fit(samples)
+        except ValueError as error:  # the solver found no finite solution
+            raise InputError(f"the one-class SVM has no solution for these samples: {error} Try another nu") from error
         return {
             "support": torch.from_numpy(machine.support_vectors_.astype(np.float32)),
             "coefficients": torch.from_numpy(machine.dual_coef_[0]),

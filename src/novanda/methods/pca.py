@@ -30,6 +30,7 @@ class PCA(Method):
     components: int = 64
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.components >= 1, self, "components", "at least 1")
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:

@@ -44,9 +44,9 @@ class RotNet(Method):
     score: Literal["logit", "log_probability"] = "logit"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.width >= 1, self, "width", "at least 1")
         require(self.padding >= 0, self, "padding", "at least 0")
-        require(self.score in ("logit", "log_probability"), self, "score", "'logit' or 'log_probability'")
 
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
         """A residual net with four outputs."""

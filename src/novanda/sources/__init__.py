@@ -15,8 +15,9 @@ from novanda import datasets
 from novanda.errors import DataError, InputError
 from novanda.samples import Kind, SampleSpec, Source
 from novanda.sources.arrays import ArraySource, open_array_file
+from novanda.sources.decoding import choose_side
 from novanda.sources.finding import IMAGE_SUFFIXES, FoundImages, Purpose, as_paths, find_images
-from novanda.sources.images import DEFAULT_SIZE, ImageFiles, decode, resize
+from novanda.sources.images import ImageFiles, decode, resize
 
 __all__ = [
     "ArraySource",
@@ -38,6 +39,7 @@ class _Request:
     purpose: Purpose
     kind: Kind | None
     size: int | None
+    sides: Sequence[int] | None
     spec: SampleSpec | None
     strict: bool
     progress: bool
@@ -49,6 +51,7 @@ def open_source(
     purpose: Purpose,
     kind: Kind | None = None,
     size: int | None = None,
+    sides: Sequence[int] | None = None,
     spec: SampleSpec | None = None,
     strict: bool = False,
     data_root: str | Path | None = None,
@@ -64,6 +67,7 @@ def open_source(
         purpose: "fit" scans image files and infers shape and range; "score" needs `spec` for files to be read lazily.
         kind: what the numbers mean, where the data leave it open.
         size: side of square images; None: see `ArraySource` and `ImageFiles.open`; data sets as files.
+        sides: the sides to choose from where `size` is None, such as those a method can take.
         spec: the samples of a fitted detector: everything is made to fit it or refused, and `size` is not used.
         strict: a broken file is an error instead of being skipped.
         data_root: where published data sets lie; None: the environment's NOVANDA_DATA.
@@ -73,7 +77,7 @@ def open_source(
         InputError: arrays or arguments that can not serve.
         DataError: files or names that can not.
     """
-    request = _Request(purpose, kind, size, spec, strict, progress)
+    request = _Request(purpose, kind, size, sides, spec, strict, progress)
     if isinstance(data, str | Path):
         path = as_paths(data)[0]
         if os.path.exists(path):  # not Path.exists, which raises where the name is too long to be a file's
@@ -88,7 +92,7 @@ def open_source(
         if paths:
             raise InputError("expected a list of arrays or a list of paths; got both in one; give them apart")
         data = _stack(data)
-    return ArraySource(data, kind=kind, size=size, spec=spec)
+    return ArraySource(data, kind=kind, size=size, sides=sides, spec=spec)
 
 
 def _stack(rows: Sequence[Any]) -> Any:
@@ -124,6 +128,7 @@ def _open_images(paths: list[Path], request: _Request) -> Source:
         paths,
         purpose=request.purpose,
         size=request.size,
+        sides=request.sides,
         spec=request.spec,
         strict=request.strict,
         progress=request.progress,
@@ -135,7 +140,12 @@ def _open_array_file(paths: list[Path], request: _Request) -> Source:
     array = open_array_file(path)
     try:
         return ArraySource(
-            array, kind=request.kind, size=request.size, spec=request.spec, name=lambda row: f"{path} row {row}"
+            array,
+            kind=request.kind,
+            size=request.size,
+            sides=request.sides,
+            spec=request.spec,
+            name=lambda row: f"{path} row {row}",
         )
     except InputError as error:
         raise DataError(f"{path}: {error}") from error
@@ -173,8 +183,8 @@ def _open_named(text: str, data_root: str | Path | None, request: _Request) -> S
     if not len(images):
         raise DataError(f"{text}: expected some images; {data_set.title} has none there; try the split train or all")
     size = request.size
-    if request.spec is None and size is None and max(images.shape[1:3]) > DEFAULT_SIZE:
-        size = DEFAULT_SIZE  # as for image files, so that a set and its files on disk give the same samples
+    if request.spec is None and size is None:  # as for image files, so that a set and its files give the same samples
+        size = choose_side((images.shape[1], images.shape[2]), request.sides)
     source = ArraySource(images, kind=request.kind, size=size, spec=request.spec, name=names.__getitem__)
     source.note = f"{data_set.title}: {labelled.provenance.rstrip('.')}. {source.note}"
     return source

@@ -15,7 +15,7 @@ import torch
 
 from novanda.errors import DataError, InputError
 from novanda.samples import KINDS, Kind, SampleSpec
-from novanda.sources.decoding import KNOWN_RANGES, MIN_SIDE, resize
+from novanda.sources.decoding import KNOWN_RANGES, MIN_SIDE, choose_side, resize
 
 __all__ = ["ArraySource", "as_array", "open_array_file"]
 
@@ -30,7 +30,8 @@ class ArraySource:
         data: (N, H, W, C) or (N, C, H, W) with C from 1 to 4 and H, W at least 8; (N, H, W) gray; (N, F) features.
             A numpy array, a tensor, or a list of arrays of one shape; bool, integers within 0 to 255, uint16, float.
         kind: what the numbers mean; None: "features" for (N, F), else "image".
-        size: side to resize images to; None keeps them as they are.
+        size: side to resize images to; None keeps them as they are, or chooses from `sides`.
+        sides: the square sides that are wanted, see `choose_side`; None: any shape.
         spec: the samples of a fitted detector; nothing is inferred then, and images of another height or width are
             resized. None: shape and range are taken from these data, as for training. Range of floats: 0 to 1, -1
             to 1 or 0 to 255, the first that holds all values, else their least and greatest; flow: symmetric, so
@@ -50,6 +51,7 @@ class ArraySource:
         *,
         kind: Kind | None = None,
         size: int | None = None,
+        sides: Sequence[int] | None = None,
         spec: SampleSpec | None = None,
         name: Callable[[int], str] | None = None,
     ) -> None:
@@ -67,6 +69,8 @@ class ArraySource:
         if spec is None:
             value_range = _infer_range(made, self._data.dtype, low, high)
             self._spec = SampleSpec(made, channels, height, width, *value_range)
+            if size is None and sides is not None and made != "features":
+                size = choose_side((height, width), sides)
             if size is not None:
                 _check_size(size, made)
                 self._spec = replace(self._spec, height=size, width=size)

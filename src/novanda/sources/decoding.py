@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from novanda.samples import SampleSpec
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 8
+DEFAULT_SIZE = 64
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 # Value ranges in which a file's black and white have an evident place.
@@ -93,6 +94,22 @@ def decode_fully(path: Path) -> Decoded:
         image.load()
         pixels = _pixels(path, _turned_upright(image))
         return Decoded(np.ascontiguousarray(pixels), header, several_frames)
+
+
+def choose_side(shape: tuple[int, int] | None, sides: Sequence[int] | None = None) -> int:
+    """The side of the square samples to make of images of one (height, width), or of several sizes (None).
+
+    Squares of at most DEFAULT_SIZE, or of a side among `sides` (those a method can take; None: any), stay as they
+    are. Everything else becomes the smallest side that loses nothing, but no more than DEFAULT_SIZE: four times
+    the pixels cost four times the hours, so a larger size is left to be asked for.
+    """
+    height, width = shape or (0, DEFAULT_SIZE)
+    if height == width and (height <= DEFAULT_SIZE if sides is None else height in sides):
+        return height
+    if sides is None:
+        return DEFAULT_SIZE
+    fitting = [side for side in sides if side <= DEFAULT_SIZE] or [min(sides)]
+    return min((side for side in fitting if side >= max(height, width)), default=max(fitting))
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

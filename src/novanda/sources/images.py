@@ -13,9 +13,9 @@ from novanda.samples import SampleSpec
 from novanda.sources.decoding import MAX_PIXELS, MIN_SIDE, check_spec_for_files, conform, decode, resize
 from novanda.sources.finding import FoundImages, PathLike, Purpose, as_paths, find_images
 from novanda.sources.parallel import in_threads
-from novanda.sources.scanning import DEFAULT_SIZE, check_readable, empty_cache, scan_files, spec_of_headers
+from novanda.sources.scanning import check_readable, empty_cache, scan_files, spec_of_headers
 
-__all__ = ["DEFAULT_SIZE", "MAX_PIXELS", "MIN_SIDE", "FoundImages", "ImageFiles", "decode", "find_images", "resize"]
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "FoundImages", "ImageFiles", "decode", "find_images", "resize"]
 
 
 class ImageFiles:
@@ -57,6 +57,7 @@ class ImageFiles:
         *,
         purpose: Purpose,
         size: int | None = None,
+        sides: Sequence[int] | None = None,
         channels: int | None = None,
         spec: SampleSpec | None = None,
         strict: bool = False,
@@ -68,8 +69,8 @@ class ImageFiles:
 
         Args:
             paths: what `find_images` takes; `purpose` says how it reads a folder.
-            size: side of the square samples, at least MIN_SIDE. None: that of the images if all are squares of one
-                size of at most DEFAULT_SIZE, else DEFAULT_SIZE.
+            size: side of the square samples, at least MIN_SIDE. None: chosen by `choose_side`.
+            sides: those to choose from; None: any.
             channels: 1 or 3. None: 1 if every readable image is gray by its mode, else 3.
             spec: instead of size and channels, the samples to make.
             strict: raise at the first broken file instead of setting it aside.
@@ -81,11 +82,11 @@ class ImageFiles:
         """
         _check_choices(size, channels, spec)
         found = find_images(paths, purpose=purpose)
-        guess = spec or spec_of_headers(found.files, size, channels, workers)
+        guess = spec or spec_of_headers(found.files, size, channels, sides, workers)
         while True:
             scan = scan_files(found.files, guess, strict, cache_bytes, progress, workers)
             check_readable(scan, len(found.files), purpose)
-            chosen = spec or scan.seen.choose(size, channels)
+            chosen = spec or scan.seen.choose(size, channels, sides)
             if chosen == guess:
                 break
             # Only where a broken file's header misled: what can be decoded decides.

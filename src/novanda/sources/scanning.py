@@ -12,11 +12,9 @@ from rich.progress import track
 
 from novanda.errors import DataError
 from novanda.samples import SampleSpec
-from novanda.sources.decoding import Header, conform, decode_fully, pixel_digest, read_header
+from novanda.sources.decoding import Header, choose_side, conform, decode_fully, pixel_digest, read_header
 from novanda.sources.finding import Purpose
 from novanda.sources.parallel import in_threads
-
-DEFAULT_SIZE = 64
 
 
 @dataclass
@@ -36,11 +34,10 @@ class Seen:
         self.all_gray = self.all_gray and header.gray
         self.count += 1
 
-    def choose(self, size: int | None, channels: int | None) -> SampleSpec:
+    def choose(self, size: int | None, channels: int | None, sides: Sequence[int] | None = None) -> SampleSpec:
         """The samples to make of them, where None leaves the choice to the images."""
         if size is None:
-            height, width = self.shape if self.shape and self.one_shape else (0, 1)
-            size = height if height == width and height <= DEFAULT_SIZE else DEFAULT_SIZE
+            size = choose_side(self.shape if self.one_shape else None, sides)
         return SampleSpec("image", channels or (1 if self.all_gray else 3), size, size)
 
     def note(self, spec: SampleSpec) -> str:
@@ -106,14 +103,20 @@ def scan_files(
     return scan
 
 
-def spec_of_headers(files: Sequence[Path], size: int | None, channels: int | None, workers: int | None) -> SampleSpec:
+def spec_of_headers(
+    files: Sequence[Path],
+    size: int | None,
+    channels: int | None,
+    sides: Sequence[int] | None,
+    workers: int | None,
+) -> SampleSpec:
     """The spec that the headers suggest, so that the one decoding pass already makes samples of the right size."""
     seen = Seen()
     if size is None or channels is None:
         for header in in_threads(_or_none(read_header), files, workers):
             if header is not None:
                 seen.add(header)
-    return seen.choose(size, channels)
+    return seen.choose(size, channels, sides)
 
 
 def _or_none(function: Callable[[Path], Header]) -> Callable[[Path], Header | None]:

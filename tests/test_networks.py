@@ -1,0 +1,306 @@
+"""Shapes, stated sizes, starts, and that no sample's output depends on its company."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from novanda.errors import InputError
+from novanda.networks import (
+    DCGAN_SIDES,
+    DCGANDecoder,
+    DCGANEncoder,
+    GlobalEstimator,
+    LocalEstimator,
+    PriorEstimator,
+    ResidualNet,
+    channels_last,
+    dense,
+)
+
+
+def _random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _linear_sizes(module: nn.Module) -> list[tuple[int, int]]:
+    return [(m.in_features, m.out_features) for m in module.modules() if isinstance(m, nn.Linear)]
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# DCGAN
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("side", DCGAN_SIDES)
+def test_dcgan_goes_from_images_to_latents_and_back(side: int, channels: int) -> None:
+    torch.manual_seed(0)
+    encoder, decoder = DCGANEncoder(channels, side, 10, width=4), DCGANDecoder(channels, side, 10, width=4)
+    images = _random(3, channels, side, side)
+    local, latent = encoder(images)
+    assert latent.shape == (3, 10)
+    assert local.shape == (3, encoder.local_channels, 8, 8)
+    assert torch.equal(local, encoder.local(images))
+    restored = decoder(latent)
+    assert restored.shape == images.shape
+    assert restored.abs().max() <= 1
+    assert torch.isfinite(restored).all()
+
+
+def test_the_local_map_is_taken_after_the_second_convolution() -> None:
+    encoder = DCGANEncoder(3, 32, 128)
+    convolutions = [m for m in encoder.to_local.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.stride for c in convolutions] == [(2, 2), (2, 2)]
+    assert encoder.local_channels == 128 == convolutions[-1].out_channels
+    assert encoder.local(_random(2, 3, 32, 32)).shape == (2, 128, 8, 8)
+
+
+@pytest.mark.parametrize(("side", "local_side", "channels"), [(32, 16, 4), (32, 4, 16), (64, 8, 16), (128, 8, 32)])
+def test_the_local_map_can_be_taken_elsewhere(side: int, local_side: int, channels: int) -> None:
+    torch.manual_seed(0)
+    encoder = DCGANEncoder(1, side, 10, width=4, local_side=local_side)
+    assert encoder.local_channels == channels
+    local, latent = encoder(_random(2, 1, side, side))
+    assert local.shape == (2, channels, local_side, local_side)
+    assert latent.shape == (2, 10)
+
+
+def test_where_the_local_map_is_taken_does_not_change_the_network() -> None:
+    images = _random(4, 3, 32, 32)
+    latents = []
+    for local_side in (16, 8, 4):
+        torch.manual_seed(0)
+        latents.append(DCGANEncoder(3, 32, 10, width=4, local_side=local_side)(images)[1])
+    assert torch.equal(latents[0], latents[1])
+    assert torch.equal(latents[0], latents[2])
+
+
+@pytest.mark.parametrize("side", [0, 8, 28, 33, 512])
+def test_a_side_that_does_not_halve_to_four_is_refused(side: int) -> None:
+    for network in (DCGANEncoder, DCGANDecoder):
+        with pytest.raises(InputError, match=f"got {side}. Resize"):
+            network(3, side, 10)
+
+
+def test_a_local_side_that_is_nowhere_is_refused() -> None:
+    with pytest.raises(InputError, match=r"local_side must be one of \[16, 8, 4\] for images of 32 pixels; got 32"):
+        DCGANEncoder(3, 32, 10, local_side=32)
+    with pytest.raises(InputError, match="got 7"):
+        DCGANEncoder(3, 32, 10, local_side=7)
+
+
+def test_dcgan_starts_as_published() -> None:
+    torch.manual_seed(0)
+    for network in (DCGANEncoder(3, 32, 128), DCGANDecoder(3, 32, 128)):
+        gains = []
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+                # 5 standard errors of a mean and of a deviation, whatever the number of weights.
+                error = 5 * 0.02 / part.weight.numel() ** 0.5
+                assert abs(part.weight.mean().item()) < error
+                assert part.weight.std().item() == pytest.approx(0.02, abs=error)
+            elif isinstance(part, nn.BatchNorm2d):
+                gains.append(part.weight.detach())
+                assert not part.bias.any()
+        together = torch.cat(gains)
+        assert together.mean().item() == pytest.approx(1, abs=5 * 0.02 / len(together) ** 0.5)
+        assert together.std().item() == pytest.approx(0.02, abs=5 * 0.02 / len(together) ** 0.5)
+
+
+def test_batch_norm_is_left_out_where_dcgan_leaves_it_out() -> None:
+    encoder, decoder = DCGANEncoder(3, 32, 128), DCGANDecoder(3, 32, 128)
+
+    def order(network: nn.Module) -> list[str]:
+        return [type(m).__name__ for m in network.modules() if not list(m.children())]
+
+    middle = ["Conv2d", "BatchNorm2d", "LeakyReLU"]
+    assert order(encoder) == ["Conv2d", "LeakyReLU", *middle, *middle, "Conv2d", "Flatten"]
+    up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    assert order(decoder) == ["Unflatten", *up, *up, *up, "ConvTranspose2d", "Tanh"]
+    assert [m.negative_slope for m in encoder.modules() if isinstance(m, nn.LeakyReLU)] == [0.2] * 3
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Estimators
+
+
+def test_estimators_have_the_stated_widths() -> None:
+    assert _linear_sizes(GlobalEstimator(128, 64).critic) == [(128, 512), (512, 512), (512, 1)]
+    assert _linear_sizes(GlobalEstimator(128, 64).downscale) == [(128, 64)]
+    assert _linear_sizes(GlobalEstimator(128, 64, use_latent=False).critic) == [(64, 512), (512, 512), (512, 1)]
+    assert _linear_sizes(LocalEstimator(128, 64)) == [(128, 512), (64, 512), (512, 512), (512, 1)]
+    assert _linear_sizes(LocalEstimator(128, 64, use_latent=False)) == [(128, 512), (512, 512), (512, 1)]
+    assert _linear_sizes(PriorEstimator(64)) == [(64, 1000), (1000, 200), (200, 128)]
+
+
+def test_dense_has_relu_between_layers_only() -> None:
+    assert [type(m) for m in dense(3, (4, 5), 2)] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert [type(m) for m in dense(3, (), 2)] == [nn.Linear]
+
+
+@pytest.mark.parametrize("use_latent", [True, False])
+def test_the_local_estimator_is_a_1x1_convolutional_network_on_the_concatenation(use_latent: bool) -> None:
+    torch.manual_seed(1)
+    estimator = LocalEstimator(6, 5, use_latent)
+    first = nn.Conv2d(11 if use_latent else 6, 512, 1)
+    oracle = nn.Sequential(first, nn.ReLU(), nn.Conv2d(512, 512, 1), nn.ReLU(), nn.Conv2d(512, 1, 1))
+    weight = estimator.of_local.weight
+    if estimator.of_latent is not None:
+        weight = torch.cat([weight, estimator.of_latent.weight], 1)  # type: ignore[assignment]
+    with torch.no_grad():
+        first.weight.copy_(weight[:, :, None, None])
+        first.bias.copy_(estimator.of_local.bias)  # type: ignore[union-attr]
+        for place in (2, 4):
+            ours, theirs = (
+                cast(nn.Linear, estimator.critic[1 if place == 2 else 3]),
+                cast(nn.Conv2d, oracle[place]),
+            )
+            theirs.weight.copy_(ours.weight[:, :, None, None])
+            theirs.bias.copy_(ours.bias)  # type: ignore[union-attr]
+    local, latent = _random(3, 6, 4, 7), _random(3, 5, seed=1)
+    replicated = latent[:, :, None, None].expand(3, 5, 4, 7)
+    found, expected = (
+        estimator(local, latent),
+        oracle(torch.cat([local, replicated], 1) if use_latent else local),
+    )
+    assert found.shape == (3, 1, 4, 7)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)  # sums of 512 products in another order
+    assert _weights(estimator) == _weights(oracle)
+
+
+@pytest.mark.parametrize("make", [GlobalEstimator, LocalEstimator])
+def test_an_estimator_without_z_ignores_it(make: type[GlobalEstimator | LocalEstimator]) -> None:
+    torch.manual_seed(0)
+    local = _random(2, 6, 4, 4)
+    one, other = _random(2, 5, seed=1), _random(2, 5, seed=2)
+    blind, seeing = make(6, 5, False), make(6, 5)
+    assert torch.equal(blind(local, one), blind(local, other))
+    assert (seeing(local, one) != seeing(local, other)).all()
+    assert (blind(local, one) != blind(-local, one)).all()
+
+
+def test_the_global_estimator_averages_places_then_maps() -> None:
+    torch.manual_seed(0)
+    estimator = GlobalEstimator(6, 5)
+    local, latent = _random(3, 6, 4, 4), _random(3, 5, seed=1)
+    shuffled = local.flatten(2)[:, :, torch.randperm(16)].view(3, 6, 4, 4)
+    found = estimator(local, latent)
+    assert found.shape == (3, 1)
+    torch.testing.assert_close(estimator(shuffled, latent), found)
+    expected = estimator.critic(torch.cat([estimator.downscale(local.mean((2, 3))), latent], 1))
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_prior_estimator_gives_mean_then_log_variance() -> None:
+    torch.manual_seed(0)
+    estimator = PriorEstimator(5)
+    latent = _random(3, 5)
+    mean, log_variance = estimator(latent)
+    assert torch.equal(torch.cat([mean, log_variance], 1), estimator.layers(latent))
+    assert mean.shape == log_variance.shape == (3, 5)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# ResidualNet
+
+
+def test_the_residual_net_has_the_stated_size() -> None:
+    assert _weights(ResidualNet(3, 4)) == pytest.approx(0.76e6, rel=0.01)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("side", [16, 32, 64, 128])
+def test_the_residual_net_takes_any_side(side: int, channels: int) -> None:
+    network = ResidualNet(channels, 4, width=2).eval()
+    images = _random(2, channels, side, side)
+    assert network.feature_dim == 16
+    assert network.features(images).shape == (2, 16)
+    assert network(images).shape == (2, 4)
+    assert torch.equal(network(images), network.head(network.features(images)))
+
+
+def test_the_residual_blocks_are_residual() -> None:
+    network = ResidualNet(3, 4, width=2).eval()
+    images = _random(2, 3, 16, 16)
+    with torch.no_grad():
+        for block in (network.block_1, network.block_2):
+            for parameter in block.parameters():
+                parameter.zero_()
+        expected = network.top(network.middle(network.stem(images)))
+    assert torch.equal(network.features(images), expected)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# All of them
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = {
+    "encoder": (lambda: DCGANEncoder(3, 32, 16, width=8), ((3, 32, 32),)),
+    "decoder": (lambda: DCGANDecoder(3, 32, 16, width=8), ((16,),)),
+    "global": (lambda: GlobalEstimator(8, 5), ((8, 8, 8), (5,))),
+    "local": (lambda: LocalEstimator(8, 5), ((8, 8, 8), (5,))),
+    "prior": (lambda: PriorEstimator(16), ((16,),)),
+    "residual": (lambda: ResidualNet(3, 4, width=8), ((3, 32, 32),)),
+}
+
+
+def _outputs(network: nn.Module, *inputs: Tensor) -> Tensor:
+    out = network(*inputs)
+    return torch.cat([part.flatten(1) for part in (out if isinstance(out, tuple) else (out,))], 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_eval_mode_a_sample_does_not_depend_on_its_company(name: str) -> None:
+    make, shapes = NETWORKS[name]
+    torch.manual_seed(0)
+    network = channels_last(make())
+    inputs = [_random(33, *shape, seed=i) for i, shape in enumerate(shapes)]
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):  # running statistics that are not the identity
+            network(*[3 * part + 1 for part in inputs])
+        network.eval()
+        together = _outputs(network, *inputs)
+        alone = torch.cat([_outputs(network, *[part[i : i + 1] for part in inputs]) for i in range(33)])
+        strange = _outputs(network, *[torch.cat([part[:5], 1000 * part[5:]]) for part in inputs])[:5]
+    # Other batch sizes may add up in another order; an output is off by rounding of a few sums in float32, no more.
+    tolerance = 1e-5 * together.abs().max().item()
+    assert (together - alone).abs().max() <= tolerance
+    assert (together[:5] - strange).abs().max() <= tolerance
+    assert together.std() > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_channels_last_changes_the_layout_alone(name: str) -> None:
+    make, shapes = NETWORKS[name]
+    torch.manual_seed(0)
+    network = make().eval()
+    inputs = [_random(2, *shape, seed=i) for i, shape in enumerate(shapes)]
+    before = _outputs(network, *inputs)
+    assert channels_last(network) is network
+    weights = [p for p in network.parameters() if p.dim() == 4]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    assert bool(weights) == (name in ("encoder", "decoder", "residual"))
+    torch.testing.assert_close(_outputs(network, *inputs), before, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_weight_is_learned_and_starts_from_the_global_seed(name: str) -> None:
+    make, shapes = NETWORKS[name]
+    torch.manual_seed(0)
+    network = make()
+    torch.manual_seed(0)
+    twin = make()
+    for own, other in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(own, other)
+    _outputs(network, *[_random(4, *shape, seed=i) for i, shape in enumerate(shapes)]).square().sum().backward()
+    for parameter_name, parameter in network.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
