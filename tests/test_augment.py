@@ -130,7 +130,7 @@ def test_rotation_is_counter_clockwise_as_numpys() -> None:
 
 
 def _crop_matrix(draw: Draw, i: int, height: int, width: int) -> np.ndarray:
-    """Where an output pixel comes from, by plain pixel geometry: flip, then scale, then turn, then the crop's middle."""
+    """Where an output pixel comes from, in pixels: flip, then scale, then turn, then the crop's middle."""
     to_centered = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1.0]])
     flip = np.diag([-1.0 if draw.flipped[i] else 1.0, 1, 1])
     scale = np.diag([draw.scale_x[i].item(), draw.scale_y[i].item(), 1])
@@ -138,7 +138,8 @@ def _crop_matrix(draw: Draw, i: int, height: int, width: int) -> np.ndarray:
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     middle = np.array([[1, 0, draw.center_x[i].item() * width / 2], [0, 1, draw.center_y[i].item() * height / 2]])
     middle = np.vstack([middle, [0, 0, 1]])
-    return np.linalg.inv(to_centered) @ middle @ turn @ scale @ flip @ to_centered
+    matrix: np.ndarray = np.linalg.inv(to_centered) @ middle @ turn @ scale @ flip @ to_centered
+    return matrix
 
 
 def _mirrored(place: float, size: int) -> float:
@@ -254,9 +255,7 @@ def test_other_than_three_channels_have_brightness_and_contrast_only(channels: i
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), cuts=st.lists(st.integers(0, 24), max_size=5), subset=st.sampled_from(SUBSETS))
-def test_any_split_of_the_batch_gives_the_same(
-    seed: int, cuts: list[int], subset: tuple[Transformation, ...]
-) -> None:
+def test_any_split_of_the_batch_gives_the_same(seed: int, cuts: list[int], subset: tuple[Transformation, ...]) -> None:
     images = _random(24, 3, 8, 10)
     augmentation = NegativeAugmentation(transformations=subset)
     whole, parts = _seeded(seed), _seeded(seed)
@@ -282,6 +281,13 @@ def test_any_split_of_the_batch_is_shifted_alike(seed: int, cut: int) -> None:
     split = [shift_and_mirror(images[:cut], parts), shift_and_mirror(images[cut:], parts)]
     assert torch.equal(shift_and_mirror(images, whole), torch.cat(split))
     assert torch.equal(whole.get_state(), parts.get_state())
+
+
+def test_mixed_precision_does_not_reach_into_augmentation() -> None:
+    images = _random(20, 3, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = NegativeAugmentation()(images, _seeded())
+    assert torch.equal(mixed, NegativeAugmentation()(images, _seeded()))
 
 
 def test_only_the_generator_given_is_drawn_from() -> None:
@@ -327,6 +333,27 @@ def test_no_draw_is_near_the_identity(subset: tuple[Transformation, ...]) -> Non
     assert change.min() > 0.02
 
 
+@pytest.mark.parametrize(
+    ("change", "near"),
+    [
+        ({}, True),
+        ({"flipped": True}, True),  # a mirrored car is a car
+        ({"center_x": 0.9, "scale_x": 0.9, "scale_y": 0.9}, True),
+        ({"scale_x": 0.73, "scale_y": 0.73}, False),
+        ({"angle": 0.26}, True),
+        ({"angle": -0.263}, False),
+        ({"gray": True}, False),
+        ({"hue": 0.049}, True),
+        ({"hue": -0.051}, False),
+        *(({name: factor}, near) for name in ("brightness", "contrast", "saturation")
+          for factor, near in ((0.81, True), (1.19, True), (0.79, False), (1.21, False))),
+    ],
+)  # fmt: skip
+def test_near_is_less_than_half_of_what_is_possible(change: dict[str, Any], near: bool) -> None:
+    found = NegativeAugmentation().near_identity(_still(2, **change), SECTION_2_3)
+    assert found.tolist() == [near, near]
+
+
 WEAK: list[dict[str, Any]] = [
     {"transformations": ("crop",), "crop_scale": (0.95, 1.0)},
     {"transformations": ("crop",), "crop_scale": (0.98, 0.98), "crop_ratio": (1.0, 1.0)},
@@ -366,7 +393,7 @@ def test_weak_settings_end_and_never_give_the_identity(weak: dict[str, Any]) -> 
 def test_weak_crops_are_still_random() -> None:
     """Rejection is by half of what is possible; were it by a fixed area, every crop would be the same forced one."""
     draw = NegativeAugmentation(transformations=("crop",), crop_scale=(0.9, 1.0)).draw(200, _seeded())
-    assert len((draw.scale_x * draw.scale_y).unique()) > 150
+    assert len(set((draw.scale_x * draw.scale_y).tolist())) > 150
     assert (draw.center_x != 0).float().mean() > 0.5
 
 
@@ -473,13 +500,16 @@ def test_strengths_are_taken_from_the_settings() -> None:
 def test_each_transformation_alone_leaves_the_others_out(alone: Transformation) -> None:
     draw = _parts(NegativeAugmentation(transformations=(alone,)).draw(500, _seeded()))
     moved = {name for name, values in draw.items() if not torch.equal(values, getattr(_still(500), name))}
-    assert moved == {
-        "crop": {"scale_x", "scale_y", "center_x", "center_y"},
-        "flip": {"flipped"},
-        "color_jitter": {"brightness", "contrast", "saturation", "hue"},
-        "grayscale": {"gray"},
-        "rotation": {"angle"},
-    }[alone]
+    assert (
+        moved
+        == {
+            "crop": {"scale_x", "scale_y", "center_x", "center_y"},
+            "flip": {"flipped"},
+            "color_jitter": {"brightness", "contrast", "saturation", "hue"},
+            "grayscale": {"gray"},
+            "rotation": {"angle"},
+        }[alone]
+    )
 
 
 def test_flip_alone_is_always_a_mirroring() -> None:
@@ -609,12 +639,12 @@ def test_images_stay_in_their_range(subset: tuple[Transformation, ...]) -> None:
 @pytest.mark.parametrize(("kind", "channels"), [("image", 1), ("image", 3), ("spectrogram", 1), ("flow", 2)])
 def test_gradients_flow(kind: Kind, channels: int) -> None:
     images = (0.5 * _random(8, channels, 8, 8)).requires_grad_()
-    NegativeAugmentation()(images, _seeded(), kind).square().sum().backward()
+    NegativeAugmentation()(images, _seeded(), kind).square().sum().backward()  # type: ignore[no-untyped-call]
     assert images.grad is not None
     assert torch.isfinite(images.grad).all()
     assert (images.grad.abs().sum((1, 2, 3)) > 0).all()
     gray = torch.full((8, channels, 8, 8), 0.25, requires_grad=True)  # where hue and chroma are undefined
-    NegativeAugmentation()(gray, _seeded(), kind).square().sum().backward()
+    NegativeAugmentation()(gray, _seeded(), kind).square().sum().backward()  # type: ignore[no-untyped-call]
     assert gray.grad is not None
     assert torch.isfinite(gray.grad).all()
 
@@ -669,7 +699,7 @@ def test_shifts_reach_every_offset_and_half_are_mirrored() -> None:
     ramp = torch.arange(64.0).view(1, 1, 8, 8).expand(4000, 1, 8, 8)
     views = shift_and_mirror(ramp, _seeded(), padding=2)
     middle = views[:, 0, 4, 4]
-    assert len(middle.unique()) > 20
+    assert len(set(middle.tolist())) > 20
     mirrored = (views[:, 0, 4, 5] < middle).float().mean().item()
     assert mirrored == pytest.approx(0.5, abs=0.03)
 
@@ -682,5 +712,5 @@ def test_quarter_turns_are_numpys(channels: int) -> None:
 
 
 def test_quarter_turns_need_squares() -> None:
-    with pytest.raises(InputError, match="got 6 x 7. Resize"):
+    with pytest.raises(InputError, match=r"got 6 x 7\. Resize"):
         quarter_turns(_random(2, 3, 6, 7))

@@ -66,7 +66,11 @@ PACKED = safetensors.torch.save({"a": torch.ones(3)})
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    content = {"text": "ÄÖ 魚 \u0000\n", "list": [1, -2, 1e-300, 0.1, True, None, {"deep": []}], "empty": {}}
+    content: dict[str, Any] = {
+        "text": "ÄÖ 魚 \u0000\n",
+        "list": [1, -2, 1e-300, 0.1, True, None, {"deep": []}],
+        "empty": {},
+    }
     tensors = {
         "empty": torch.empty(0, 3),
         "scalar": torch.tensor(3.5),
@@ -204,7 +208,13 @@ def test_many_writers_leave_one_whole_file(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------
 # Trees
 
-keys = st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.sampled_from(["a", "a/b", "b", 1, "1", "items"])
+keys = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=4)
+    | st.sampled_from(["a", "a/b", "b", 1, "1", "items"])
+)
 tensor = st.builds(
     lambda shape, dtype, fill: torch.full(shape, fill).to(dtype),
     st.lists(st.integers(0, 3), max_size=3),
@@ -331,6 +341,11 @@ def test_compressed_members_are_refused_before_they_are_unpacked(tmp_path: Path,
     bomb = _zip([(MEMBER, b"{}" + b" " * 50_000_000), (TENSORS, PACKED)], compression)
     assert len(bomb) < 200_000
     _refused(tmp_path / "x", bomb, match="compressed")
+
+
+def test_small_compressed_members_are_refused_as_well(tmp_path: Path) -> None:
+    members = _zip([(MEMBER, b"{" + b" " * 50 + b"}"), (TENSORS, PACKED)], zipfile.ZIP_DEFLATED)
+    _refused(tmp_path / "x", members, match="compressed")
 
 
 @pytest.mark.parametrize(

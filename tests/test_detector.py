@@ -77,7 +77,6 @@ def test_check_estimator(method: Method) -> None:
     assert sum(result["status"] == "passed" for result in results) >= 40
 
 
-@pytest.mark.xfail(strict=True, reason="SampleSpec.scale gives (x + 1) - 1 for features, which drops small digits")
 def test_small_features_are_left_as_they_are() -> None:
     rows = table(0) * np.float32(1e-6)
     novelty = Detector(NearestNeighbour(), calibration_fraction=0).fit(rows).novelty_score(table(1) * np.float32(1e-6))
@@ -119,9 +118,8 @@ def test_wrong_settings_are_refused_by_fit(settings: dict[str, Any], message: st
 
 
 def test_numpy_settings_can_be_saved(tmp_path: Path) -> None:
-    detector = Detector(
-        PCA(components=2), false_alarm_rate=np.float32(0.1), calibration_fraction=np.float64(0.3)  # type: ignore[arg-type]
-    )
+    rate: Any = np.float32(0.1)
+    detector = Detector(PCA(components=2), false_alarm_rate=rate, calibration_fraction=np.float64(0.3))
     detector.fit(table(0)).save(tmp_path / "file")
     assert Detector.load(tmp_path / "file").calibration() == detector.calibration()
 
@@ -210,7 +208,7 @@ def test_the_held_out_part_is_drawn_by_the_seed() -> None:
 
 
 def test_only_methods_of_novanda_can_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Spy is not one of novanda.methods"):
+    with pytest.raises(InputError, match=r"Spy is not one of novanda\.methods"):
         Detector(Spy(), QUICK).fit(numbered(100)).save(tmp_path / "file")
 
 
@@ -365,7 +363,8 @@ def test_an_interrupted_fit_resumed_ends_where_an_unbroken_one_does(
             Detector(method, training, **settings).fit(images, checkpoint=path)
         other = images.copy()
         other[-1] = 255 - other[-1]
-        for wrong, changed in ((other, {}), (images, {"seed": 1}), (images, {"method": dataclasses.replace(method, width=8)})):  # type: ignore[call-arg]
+        wider = {"method": dataclasses.replace(method, width=8)}  # type: ignore[call-arg]
+        for wrong, changed in ((other, {}), (images, {"seed": 1}), (images, wider)):
             with pytest.raises(InputError, match="keeps a run of something else"):
                 Detector(**{"method": method, "training": training, **settings, **changed}).fit(
                     wrong, checkpoint=path, resume=True
@@ -378,7 +377,13 @@ def test_an_interrupted_fit_resumed_ends_where_an_unbroken_one_does(
     assert [(e.number, e.stage, e.terms) for e in resumed.history_] == [
         (e.number, e.stage, e.terms) for e in unbroken.history_
     ]
-    assert not path.exists()
+    # The checkpoint stays until its owner knows the result to be safe; asked again, nothing is trained again.
+    assert path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(losses, function, lambda *args, **kwargs: pytest.fail("trained again"))
+        again = Detector(method, training, **settings).fit(images, checkpoint=path, resume=True)
+    np.testing.assert_array_equal(again.novelty_score(fresh), unbroken.novelty_score(fresh))
+    assert again.history_ == resumed.history_
 
 
 def test_a_method_without_epochs_leaves_another_file_at_the_checkpoints_place(tmp_path: Path) -> None:
@@ -567,11 +572,11 @@ def test_hostile_files_are_refused_quickly(
     Detector.load(path, device="cpu")  # it is the damage that is refused
     damage(content, tensors)
     forge(path, content, tensors)
-    started, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelFileError) as caught:
         Detector.load(path, device="cpu")
     assert str(path) in str(caught.value)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 400 * 1024, "KiB"
 
 
@@ -640,3 +645,16 @@ def test_large_samples_are_loaded_without_being_tried(tmp_path: Path) -> None:
     content["spec"]["height"] = 1101
     with pytest.raises(ModelFileError, match=re.escape(str(path))):
         Detector.load(forge(path, content, tensors))
+
+
+def test_claimed_sizes_cost_no_memory(tmp_path: Path) -> None:
+    # A network of any size takes any side: nothing in such a file contradicts itself, and nothing may be computed.
+    detector = Detector(RotNet(width=4), dataclasses.replace(QUICK, epochs=1), calibration_fraction=0).fit(made(0, 8))
+    path = tmp_path / "rotnet.novanda"
+    detector.save(path)
+    content, tensors = read_archive(path, MEMBER)
+    content["spec"].update(height=4000, width=4000)
+    forge(path, content, tensors)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert Detector.load(path).spec_.size == 48_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 400 * 1024, "KiB"

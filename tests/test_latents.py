@@ -41,7 +41,8 @@ def _separated(count: int, size: int, strong: int, seed: int = 0, weakest: float
     basis = np.linalg.qr(rng.standard_normal((size, strong)))[0]
     deviations = weakest * 2.0 ** np.arange(strong)[::-1]
     rows = rng.standard_normal((count, strong)) * deviations @ basis.T
-    return rows + 0.001 * rng.standard_normal((count, size)) + rng.standard_normal(size)
+    data: np.ndarray = rows + 0.001 * rng.standard_normal((count, size)) + rng.standard_normal(size)
+    return data
 
 
 @pytest.mark.parametrize("count", [300, 512, 513, 1700])

@@ -154,7 +154,7 @@ def test_the_local_estimator_is_a_1x1_convolutional_network_on_the_concatenation
     oracle = nn.Sequential(first, nn.ReLU(), nn.Conv2d(512, 512, 1), nn.ReLU(), nn.Conv2d(512, 1, 1))
     weight = estimator.of_local.weight
     if estimator.of_latent is not None:
-        weight = torch.cat([weight, estimator.of_latent.weight], 1)  # type: ignore[assignment]
+        weight = torch.cat([weight, estimator.of_latent.weight], 1)
     with torch.no_grad():
         first.weight.copy_(weight[:, :, None, None])
         first.bias.copy_(estimator.of_local.bias)  # type: ignore[union-attr]
@@ -300,7 +300,7 @@ def test_every_weight_is_learned_and_starts_from_the_global_seed(name: str) -> N
     twin = make()
     for own, other in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(own, other)
-    _outputs(network, *[_random(4, *shape, seed=i) for i, shape in enumerate(shapes)]).square().sum().backward()
+    _outputs(network, *[_random(4, *shape, seed=i) for i, shape in enumerate(shapes)]).square().sum().backward()  # type: ignore[no-untyped-call]
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name

@@ -80,8 +80,12 @@ def test_scaling_maps_the_range_to_minus_one_and_one() -> None:
     scaled = SampleSpec("image", 1, 1, 1).scale(raw)
     assert scaled.dtype == torch.float32
     assert scaled.flatten().tolist() == pytest.approx([-1, -0.6, 1], abs=1e-6)
-    features = torch.tensor([-7.25, 0.0, 1e6])
-    assert torch.equal(SampleSpec("features", 3, 1, 1, -1.0, 1.0).scale(features), features)
+
+
+def test_features_are_left_as_they_are_to_the_last_bit() -> None:
+    features, spec = torch.tensor([-7.25, 0.0, 1e6, 1e-12, 1 / 3]), SampleSpec("features", 5, 1, 1, -1.0, 1.0)
+    assert torch.equal(spec.scale(features), features)
+    assert torch.equal(spec.unscale(features), features)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int64, torch.bool, torch.float32, torch.float64])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from novanda import datasets as datasets
     from novanda import methods as methods
     from novanda import metrics as metrics
+    from novanda import pictures as pictures
     from novanda.calibration import Calibration as Calibration
     from novanda.detector import Detector as Detector
     from novanda.errors import NovandaError as NovandaError
@@ -29,9 +30,9 @@ _HOMES = {
     "NovandaError": "novanda.errors",
     "Training": "novanda.training_options",
 }
-_MODULES = ("augment", "datasets", "losses", "methods", "metrics", "networks", "sources")
+_MODULES = ("augment", "datasets", "losses", "methods", "metrics", "networks", "pictures", "sources")
 
-__all__ = ["Calibration", "Detector", "NovandaError", "Training", "datasets", "methods", "metrics"]
+__all__ = ["Calibration", "Detector", "NovandaError", "Training", "datasets", "methods", "metrics", "pictures"]
 
 
 def __getattr__(name: str) -> Any:

@@ -202,14 +202,15 @@ class NegativeAugmentation:
         return near
 
     def __call__(self, images: Tensor, generator: torch.Generator, kind: Kind = "image") -> Tensor:
-        """M(x): (B, C, H, W) in [-1, 1] to the same shape and range; gradients flow."""
+        """M(x): (B, C, H, W) in [-1, 1] to the same shape and range, outside any autocast; gradients flow."""
         chosen = self.selected(kind, images.shape[1])
         draw = self.draw(len(images), generator, kind, images.shape[1])
         moved = Draw(**{f.name: getattr(draw, f.name).to(images.device) for f in fields(Draw)})
-        if {"crop", "flip", "rotation"} & set(chosen):
-            images = resample(images, moved, kind)
-        if {"color_jitter", "grayscale"} & set(chosen):
-            images = recolor(images, moved)
+        with torch.autocast(images.device.type, enabled=False):  # bfloat16 would misplace the grid by parts of a pixel
+            if {"crop", "flip", "rotation"} & set(chosen):
+                images = resample(images, moved, kind)
+            if {"color_jitter", "grayscale"} & set(chosen):
+                images = recolor(images, moved)
         return images
 
     def _from_numbers(self, numbers: Tensor, chosen: tuple[Transformation, ...], channels: int) -> Draw:

@@ -61,11 +61,15 @@ class SampleSpec:
 
     def scale(self, raw: Tensor) -> Tensor:
         """Raw values (B, C, H, W) of any dtype to float32 with low -> -1 and high -> +1."""
+        if (self.low, self.high) == (-1.0, 1.0):
+            return raw.to(torch.float32, copy=True)  # exactly; the way there and back would round small values away
         # A copy even of float32: what follows works in place, and the caller's own samples must stay as they are.
         return raw.to(torch.float32, copy=True).sub_(self.low).mul_(2.0 / (self.high - self.low)).sub_(1.0)
 
     def unscale(self, scaled: Tensor) -> Tensor:
         """Inverse of `scale`, as float32 in raw units."""
+        if (self.low, self.high) == (-1.0, 1.0):
+            return scaled.to(torch.float32)
         return (scaled.to(torch.float32) + 1.0) * ((self.high - self.low) / 2.0) + self.low
 
     def to_json(self) -> dict[str, Any]:

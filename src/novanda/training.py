@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from novanda.checkpoint import flatten, read_archive, unflatten, write_archive
 from novanda.errors import InputError, Interrupted, ModelFileError, TrainingError
 from novanda.method import Batch, Loss, Player, Stage
 from novanda.networks import channels_last
-from novanda.samples import Kind, Normals, even_split
+from novanda.samples import Normals, even_split
 from novanda.training_options import Schedule, Training
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ class _Step(nn.Module):
         self.model = model
         self.loss = loss
 
-    def forward(
-        self, images: Tensor, index: Tensor, generator: torch.Generator, kind: Kind, progress: float
-    ) -> dict[str, Tensor]:
-        return dict(self.loss(Batch(images, index, generator, kind, progress)))
+    def forward(self, batch: Callable[[], Batch]) -> dict[str, Tensor]:
+        # A function, for the engine would cast any tensor that it finds among the inputs to bfloat16: to a loss,
+        # images are the target as well, and stay float32. What layers make of them is autocast's business.
+        return dict(self.loss(batch()))
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ def _epoch(
             for group in seat.optimizer.param_groups:
                 group["lr"] = seat.learning_rate * schedule_factor(training.schedule, done)
             with _only_gradients_of(seat.player, model):
-                terms = seat.step(images, index, generator, normals.spec.kind, done)
+                terms = seat.step(functools.partial(Batch, images, index, generator, normals.spec.kind, done))
                 loss = torch.stack(list(terms.values())).sum()
                 if not math.isfinite(loss.item()):
                     raise _not_finite(terms, seat.player, stage, epoch, seat.optimizer.param_groups[0]["lr"])

@@ -50,15 +50,13 @@ def test_ocsvm_is_scikit_learns(nu: float, gamma: float | str) -> None:
     machine = OneClassSVM(nu=nu, gamma=gamma).fit(fit.astype(np.float64))
     method = OCSVM(nu=nu, gamma=gamma)  # type: ignore[arg-type]
     found = Detector(method, calibration_fraction=0).fit(fit).novelty_score(fresh)
-    # Float64 throughout, over samples that float32 carried (scaled by one rounding of 6e-8): sums of 80 kernels below 1.
+    # Float64 throughout, over samples that float32 carried (one rounding of 6e-8): sums of 80 kernels below 1.
     np.testing.assert_allclose(found, -machine.decision_function(fresh.astype(np.float64)), rtol=0, atol=1e-5)
 
 
 def test_ocsvm_refuses_what_has_no_solution() -> None:
     with pytest.raises(InputError, match=r"OCSVM.nu must be in \(0, 1\); got 1.0"):
         OCSVM(nu=1.0)  # every coefficient is at its bound, and nothing fixes the offset
-    with pytest.raises(InputError, match="no solution"):
-        Detector(OCSVM(nu=1 - 1e-12), calibration_fraction=0).fit(table(0))
 
 
 def test_ocsvm_on_images_and_of_equal_ones() -> None:
@@ -109,7 +107,9 @@ ROWS = st.integers(1, 6).flatmap(
 
 @settings(deadline=None)
 @given(ROWS, st.integers(1, 20), st.sampled_from([0.0, 1e3, -1e5]))
-def test_nearest_distance_is_scikit_learns(rows: tuple[list[list[float]], list[list[float]]], k: int, far: float) -> None:
+def test_nearest_distance_is_scikit_learns(
+    rows: tuple[list[list[float]], list[list[float]]], k: int, far: float
+) -> None:
     bank, queries = (torch.tensor(part) + far for part in rows)
     found = nearest_distance(queries, bank, k)
     count = min(k, len(bank))  # k beyond the bank is the whole bank
@@ -164,7 +164,9 @@ def test_auto_encoder_scores_by_loop() -> None:
         for channel in range(3):
             for row in range(32):
                 for column in range(32):
-                    error = (float(drawn[number, channel, row, column]) - int(fresh[number, row, column, channel])) / 127.5
+                    error = (
+                        float(drawn[number, channel, row, column]) - int(fresh[number, row, column, channel])
+                    ) / 127.5
                     squares.append(error**2)
                     absolutes.append(abs(error))
         assert scores["mse"][number] == pytest.approx(sum(squares) / len(squares), rel=1e-5)

@@ -26,7 +26,7 @@ from novanda.benchmark.protocols import PROTOCOLS, Split
 from novanda.benchmark.results import append_result, read_results
 from novanda.checkpoint import written_atomically
 from novanda.detector import Detector
-from novanda.errors import InputError
+from novanda.errors import InputError, Interrupted, NovandaError
 from novanda.method import Method
 from novanda.training import Training, has_fast_bf16
 
@@ -137,7 +137,7 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
         "machine": _machine(detector),
         "versions": {p: version(p) for p in ("novanda", "torch", "numpy", "scikit-learn", "lightning-fabric")},
         "commit": commit(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": _now(),
     }
 
 
@@ -210,9 +210,10 @@ def run_cells(
     """Run the cells that `out`/results.jsonl does not hold yet, `jobs` at a time; returns the results of all, in order.
 
     Each job gets its share of the cores. Interrupted cells go on from their last epoch when this is called again.
+    A cell that fails gets a line with its "error" in place of figures; the others go on; it is tried again next time.
     """
     path = out / "results.jsonl"
-    done = read_results(path)
+    done = {key: line for key, line in read_results(path).items() if "error" not in line}
     waiting = list({cell.key: cell for cell in cells if cell.key not in done}.values())
     say(f"{len(cells)} cells, {sum(cell.key in done for cell in cells)} done before, {len(waiting)} to run")
     if waiting:
@@ -220,7 +221,8 @@ def run_cells(
             runner = joblib.Parallel(return_as="generator_unordered", batch_size=1)
             for result in runner(joblib.delayed(_run_in_job)(cell, out, root) for cell in waiting):
                 append_result(path, result)
-                _checkpoint(out, result["key"]).unlink(missing_ok=True)
+                if "error" not in result:  # the epochs of a cell that failed while scoring are still good
+                    _checkpoint(out, result["key"]).unlink(missing_ok=True)
                 say(describe(result))
     done = read_results(path)
     return [done[cell.key] for cell in cells]
@@ -228,12 +230,24 @@ def run_cells(
 
 def _run_in_job(cell: Cell, out: Path, root: Path) -> dict[str, Any]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    return run_cell(cell, out, root)
+    try:
+        return run_cell(cell, out, root)
+    except Interrupted:
+        raise  # Ctrl-C is no fault of the cell's
+    except Exception as error:  # whatever it is, it must not cost the other cells
+        reason = str(error) if isinstance(error, NovandaError) else repr(error)
+        return {"key": cell.key, "cell": cell.to_json(), "error": reason, "commit": commit(), "finished": _now()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe(result: Mapping[str, Any]) -> str:
     """One line for the terminal."""
     cell = result["cell"]
+    if "error" in result:
+        return f"{cell['data_set']}:{cell['normal_class']} {cell['method']['name']}: failed: {result['error']}"
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result["auroc"].items())
     what = f"{cell['data_set']}:{cell['normal_class']} {cell['method']['name']}"
     return f"{what}: AUROC by {scores} ({result['fit_seconds']:.0f} s)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from novanda.benchmark.cells import Cell
 from novanda.method import Method
@@ -43,7 +44,25 @@ def false_alarms() -> list[Cell]:
     ]
 
 
-STUDIES: dict[str, Callable[[], list[Cell]]] = {"core": core, "false_alarms": false_alarms}
+def norms() -> list[Cell]:
+    """NDA for 5 epochs with Eqs. 1 and 2 as literal sums and as means: which of them SGD 0.002 survives."""
+    norms: tuple[Literal["sum", "mean"], ...] = ("sum", "mean")
+    return [
+        Cell(
+            data_set=data_set,
+            normal_class=name,
+            protocol="one_vs_rest",
+            method=NDA(pyramid_weighting=pyramid, latent_reduction=latent),
+            training=Training(epochs=5),
+            image_size=32,
+        )
+        for data_set, name in (("cifar10", "airplane"), ("mnist", "0"))
+        for pyramid in norms
+        for latent in norms
+    ]
+
+
+STUDIES: dict[str, Callable[[], list[Cell]]] = {"core": core, "false_alarms": false_alarms, "norms": norms}
 
 
 def _every_method() -> list[Method]:

@@ -75,10 +75,9 @@ class NDA(Method):
         reconstruction_loss: Eq. 1 "laplacian", "mse", or "none" (Table 2).
         pyramid_levels, pyramid_weighting: of Eq. 1, see `losses.laplacian_pyramid_distance`. "mean" is "sum" over the
             number of values in an image: the same objective at a scale that SGD with the paper's learning rate
-            survives. With "sum" the generator saturates within an epoch on CIFAR-10 and MNIST and never recovers.
-            It sets the scale of "mse" too.
+            survives: with "sum" the generator saturates (docs/paper.md). It sets the scale of "mse" too.
         latent_reduction: of Eq. 2: "mean" over the d dimensions, or the literal "sum", with which the same SGD
-            diverges on MNIST in its first steps.
+            diverges on some data.
         information_estimator: of Eq. 3: "jsd", "infonce" or "dv".
         negatives: whose local maps are paired with z as negatives: "augmented" M(x) of the same image, "shuffled"
             other images', "both", or "none" (the positive term alone).

@@ -47,10 +47,7 @@ class OCSVM(Method):
         machine = OneClassSVM(kernel="rbf", nu=self.nu, gamma=self.gamma)
         # Nothing here is random, but left to itself it would draw from NumPy's global generator, which is the user's.
         machine.random_state = 0
-        try:
-            machine.fit(samples)
-        except ValueError as error:  # the solver found no finite solution
-            raise InputError(f"the one-class SVM has no solution for these samples: {error} Try another nu") from error
+        machine.fit(samples)
         return {
             "support": torch.from_numpy(machine.support_vectors_.astype(np.float32)),
             "coefficients": torch.from_numpy(machine.dual_coef_[0]),

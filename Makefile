@@ -1,0 +1,52 @@
+# Two commands for newcomers, `make demo` and `make test`; each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint types tests test-slow bench results readme clean
+
+help:
+	@echo "make demo       train on images that ship with a dependency, print scores, draw demo/eights.png"
+	@echo "make test       lint, types, tests"
+	@echo "make test-slow  tests that need minutes, or real data under NOVANDA_DATA"
+	@echo "make bench      speed and memory on this machine, one line added to benchmarks/speed.jsonl"
+	@echo "make results    the cells behind the README's tables, resumed; needs NOVANDA_DATA; hours"
+	@echo "make readme     the README's tables and pictures from the committed result lines"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+test: lint types tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+# One thread a worker: tests on two workers would otherwise fight over two cores.
+tests: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py --out benchmarks/speed.jsonl
+
+results: $(READY)
+	$(BIN)/novanda bench core --out benchmarks/core --jobs 2
+	$(BIN)/novanda bench norms --out benchmarks/core --jobs 2
+
+readme: $(READY)
+	$(BIN)/python benchmarks/readme.py
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

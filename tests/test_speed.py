@@ -1,0 +1,142 @@
+"""The speed benchmark runs, and its line holds every figure it promises. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from novanda import methods
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "benchmarks/speed.py"
+EARLIER = '{"earlier": 1}'
+SPREAD = {"median", "min", "max", "repetitions"}
+LEARNED = {"nda", "auto_encoder", "rotnet"}
+ALL = {method.name for method in methods.METHODS}
+
+slow = pytest.mark.slow  # four processes that import torch: 20 s alone, minutes beside training runs
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What --quick leaves in a file that held a line before."""
+    path = tmp_path_factory.mktemp("speed") / "speed.jsonl"
+    path.write_text(EARLIER + "\n")
+    # One thread: other tests run beside this one.
+    command = [sys.executable, "-W", "error", str(SCRIPT), "--quick", "--threads", "1", "--out", str(path)]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert "training nda, auto" in finished.stdout
+    return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def line(text: str) -> dict[str, Any]:
+    first, second, end = text.split("\n")
+    assert (first, end) == (EARLIER, "")
+    found: dict[str, Any] = json.loads(second)
+    return found
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, f"{path}/{key}")
+    elif isinstance(value, list):
+        for part in value:
+            yield from leaves(part, path)
+    else:
+        yield path, value
+
+
+@slow
+def test_every_number_is_finite_and_positive(line: dict[str, Any]) -> None:
+    numbers = {path: v for path, v in leaves(line) if isinstance(v, int | float) and not isinstance(v, bool)}
+    assert len(numbers) > 100
+    idle = {"/load_average"}  # 0 on a machine at rest
+    assert not {path: v for path, v in numbers.items() if not (math.isfinite(v) and (v > 0 or path in idle))}
+
+
+@slow
+def test_says_what_was_measured_where(line: dict[str, Any]) -> None:
+    assert {"date", "commit", "seconds", "load_average"} <= line.keys()
+    assert line["quick"] is True
+    assert {"system", "architecture", "processor", "avx512_bf16", "cores", "threads"} <= line["machine"].keys()
+    assert line["machine"]["threads"] == 1
+    assert {"python", "novanda", "torch", "numpy", "kornia"} <= line["versions"].keys()
+    assert line["sizes"]["sample"] == [3, 32, 32]
+
+
+@slow
+def test_tells_neither_host_nor_paths(text: str, line: dict[str, Any]) -> None:
+    assert platform.node() not in [value for _, value in leaves(line)]
+    assert not [place for place in (ROOT, Path.home(), Path(sys.prefix)) if f'"{place}' in text]
+
+
+@slow
+def test_training_of_every_method_that_has_stages(line: dict[str, Any]) -> None:
+    assert line["training"].keys() == line["memory_mib"].keys() >= LEARNED
+    for found in line["training"].values():
+        assert found["step_gflop"] > 0
+        for precision in ("auto", "32"):
+            assert found[precision]["images_per_second"].keys() == SPREAD
+            used = found[precision]["used"]
+            peak = line["convolution_tflops"][used]["peak"]
+            assert found[precision]["share_of_peak"] == pytest.approx(found[precision]["tflops"] / peak, rel=1e-3)
+        assert found["32"]["used"] == "32"
+    for memory in line["memory_mib"].values():
+        assert memory["peak"] > memory["before"]
+
+
+@slow
+def test_operations_of_the_auto_encoder_are_those_counted_by_hand(line: dict[str, Any]) -> None:
+    """Output places x inputs x outputs of each 4 x 4 convolution; the decoder's are the encoder's in reverse."""
+    encoder = 16 * 16 * 3 * 64 + 8 * 8 * 64 * 128 + 4 * 4 * 128 * 256 + 256 * 128
+    multiply_adds = 16 * (3 * 2 * encoder - 16 * 16 * 3 * 64)  # nobody needs the gradient of the images
+    expected = 2 * multiply_adds * line["sizes"]["batch_size"] / 1e9
+    assert line["training"]["auto_encoder"]["step_gflop"] == pytest.approx(expected, rel=1e-3)
+
+
+@slow
+def test_augmentation_beside_kornia(line: dict[str, Any]) -> None:
+    rates = line["augmentation"]["images_per_second"]
+    assert rates.keys() == {"novanda", "kornia"}
+    assert all(found.keys() == SPREAD for found in (*rates.values(), line["augmentation"]["times_faster"]))
+
+
+@slow
+def test_scoring_of_every_method(line: dict[str, Any]) -> None:
+    assert line["scoring"].keys() == ALL
+    for found in line["scoring"].values():
+        assert found["images_per_second"].keys() == SPREAD
+        assert found["latency_ms"].keys() == SPREAD | {"percentile_95"}
+
+
+@slow
+def test_bf16_beside_float32_scores(line: dict[str, Any]) -> None:
+    assert line["bf16_score_differences"].keys() >= LEARNED
+    for scores in line["bf16_score_differences"].values():
+        assert scores
+        assert all(found.keys() == {"absolute", "relative", "deviations"} for found in scores.values())
+
+
+@slow
+def test_machine_and_peaks(line: dict[str, Any]) -> None:
+    assert line["convolution_tflops"].keys() == {"bf16", "32"}
+    for found in line["convolution_tflops"].values():
+        assert found.keys() == SPREAD | {"peak", "channels", "side"}
+        assert found["peak"] == found["max"]
+
+
+def test_a_wrong_number_of_threads_is_refused() -> None:
+    finished = subprocess.run([sys.executable, str(SCRIPT), "--threads", "0"], capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert "--threads must be at least 1; got 0" in finished.stderr
