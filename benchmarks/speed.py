@@ -53,6 +53,7 @@ PATIENCE_SECONDS = 15.0
 """After this long no repetition is added: bfloat16 without hardware for it can be a hundred times slower."""
 
 Precision = Literal["auto", "32"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "32")
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,10 @@ def timings(works: Mapping[str, Callable[[], object]], repetitions: int) -> dict
 # The measurements
 
 
-def convolution_peak(sizes: Sizes) -> dict[str, dict[str, float]]:
-    """The best TFLOP/s that a 3 x 3 convolution reaches here, forward and backward, and at which shape."""
-    peaks: dict[str, dict[str, float]] = {}
+def convolution_rates(sizes: Sizes) -> dict[str, dict[tuple[int, int], list[float]]]:
+    """TFLOP/s of each of `CONVOLUTIONS`, forward and backward, by precision."""
+    rates: dict[str, dict[tuple[int, int], list[float]]] = {precision: {} for precision in DTYPES}
     for precision, dtype in DTYPES.items():
-        rates = {}
         for channels, side in CONVOLUTIONS:
             images, weight = (
                 torch.randn(shape).to(dtype, memory_format=torch.channels_last).requires_grad_()
@@ -152,11 +152,16 @@ def convolution_peak(sizes: Sizes) -> dict[str, dict[str, float]]:
             # A multiply-add is two operations; the two gradients cost as much as the forward pass each.
             operations = 3 * 2 * images.numel() * channels * 9
             seconds = timings({"": work}, sizes.repetitions)[""]
-            rates[channels, side] = [operations / s / 1e12 for s in seconds]
-        channels, side = max(rates, key=lambda shape: max(rates[shape]))
-        best = rates[channels, side]
-        peaks[precision] = {"peak": rounded(max(best)), **spread(best), "channels": channels, "side": side}
-    return peaks
+            rates[precision][channels, side] = [operations / s / 1e12 for s in seconds]
+    return rates
+
+
+def convolution_peak(rates: Sequence[Mapping[tuple[int, int], Sequence[float]]]) -> dict[str, float]:
+    """The best of several `convolution_rates` of one precision, and at which shape."""
+    joined = {shape: [rate for each in rates for rate in each[shape]] for shape in CONVOLUTIONS}
+    channels, side = max(joined, key=lambda shape: max(joined[shape]))
+    best = joined[channels, side]
+    return {"peak": rounded(max(best)), **spread(best), "channels": channels, "side": side}
 
 
 def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision: Precision) -> Iterator[Epoch]:
@@ -178,12 +183,11 @@ def step_operations(method: Method, sizes: Sizes) -> int:
     return int(counter.get_total_flops())
 
 
-def training_speed(method: Method, sizes: Sizes, peaks: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Images/s of whole training steps (reading, augmentation, networks, optimizer) by precision; share of the peak."""
+def training_speed(method: Method, sizes: Sizes) -> dict[str, Any]:
+    """Images/s of whole training steps (reading, augmentation, networks, optimizer) and TFLOP/s, by precision."""
     images = structured_images(sizes.batch_size * sizes.steps)
-    precisions: tuple[Precision, ...] = ("auto", "32")
-    seconds: dict[Precision, list[float]] = {precision: [] for precision in precisions}
-    runs = {precision: training_epochs(method, images, sizes, precision) for precision in precisions}
+    seconds: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
+    runs = {precision: training_epochs(method, images, sizes, precision) for precision in PRECISIONS}
     for epoch in range(1 + sizes.repetitions):
         for precision, run in runs.items():
             finished = next(run)
@@ -198,7 +202,6 @@ def training_speed(method: Method, sizes: Sizes, peaks: Mapping[str, Mapping[str
             "used": used,
             "images_per_second": spread([len(images) / s for s in values]),
             "tflops": rounded(rate),
-            "share_of_peak": rounded(rate / peaks[used]["peak"]),
         }
     return result
 
@@ -332,12 +335,21 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
     learned = learned_methods()
     say("memory")
     memory = memory_of_training([method.name for method in learned], quick, threads)
+    # Measured before and after, so that a peak taken in a busy minute does not flatter the training.
     say("convolutions")
-    peaks = convolution_peak(sizes)
+    rates = [convolution_rates(sizes)]
     training = {}
     for method in learned:
         say(f"training {method.name}")
-        training[method.name] = training_speed(method, sizes, peaks)
+        training[method.name] = training_speed(method, sizes)
+    say("convolutions again")
+    rates.append(convolution_rates(sizes))
+    peaks = {precision: convolution_peak([each[precision] for each in rates]) for precision in DTYPES}
+    for found in training.values():
+        for precision in PRECISIONS:
+            found[precision]["share_of_peak"] = rounded(
+                found[precision]["tflops"] / peaks[found[precision]["used"]]["peak"]
+            )
     say("augmentation")
     augmentation = augmentation_speed(sizes)
     scoring, differences = {}, {}
@@ -380,7 +392,7 @@ def table(line: Mapping[str, Any]) -> Table:
     for precision, values in line["convolution_tflops"].items():
         row(f"convolution {precision}", "TFLOP/s", values, f"{values['channels']} channels, side {values['side']}")
     for name, found in line["training"].items():
-        for precision in ("auto", "32"):
+        for precision in PRECISIONS:
             values = found[precision]
             also = f"{values['used']}: {values['tflops']:.3f} TFLOP/s, {values['share_of_peak']:.0%} of the peak"
             row(f"training {name}, {precision}", "images/s", values["images_per_second"], also)

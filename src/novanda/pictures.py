@@ -1,8 +1,8 @@
 """Pictures of what a detector found: contact sheets of inputs beside what was expected, scores, training losses.
 
 Functions here take arrays and give a `matplotlib.figure.Figure` that belongs to nobody else: pyplot, which keeps
-figures and chooses windows, is never used. Colours are from the palette of Okabe and Ito, which colour-blind people can tell
-apart, and nothing is said by colour alone. Letters: N samples, C channels, H height, W width.
+figures and chooses windows, is never used. Colours are from the palette of Okabe and Ito, which colour-blind people
+can tell apart, and nothing is said by colour alone. Letters: N samples, C channels, H height, W width.
 """
 
 from __future__ import annotations
