@@ -612,7 +612,8 @@ def _usable_streams() -> Iterator[None]:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Names of files may be no UTF-8, and a terminal may know less than Unicode.
             unicode = sys.stdout.encoding.lower() in ("utf-8", "utf8")
-            sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
+            with contextlib.suppress(OSError):  # it flushes, and whoever reads may be gone already
+                sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
         yield
 
 

@@ -69,7 +69,7 @@ class ArraySource:
         if spec is None:
             value_range = _infer_range(made, self._data.dtype, low, high)
             self._spec = SampleSpec(made, channels, height, width, *value_range)
-            if size is None and sides is not None and made != "features":
+            if size is None and sides is not None and made == "image":
                 size = choose_side((height, width), sides)
             if size is not None:
                 _check_size(size, made)
