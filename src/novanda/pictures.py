@@ -216,7 +216,7 @@ def _checked_scores(novelty: np.ndarray, novel: np.ndarray | None) -> tuple[np.n
 
 
 def _channels_last(images: np.ndarray, what: str) -> np.ndarray:
-    """(N, H, W, C) float32 of either layout; a copy."""
+    """(N, H, W, C) float32 of either layout."""
     array = np.asarray(images)
     if array.ndim != 4 or not array.size or array.dtype.kind not in "uif":
         raise InputError(
@@ -250,7 +250,6 @@ def _draw_histogram(axes: Any, scores: np.ndarray, novel: np.ndarray | None, thr
         room = max(abs(low), 1e-12) * 0.05
         low, high = low - room, high + room
     edges = np.geomspace(low, high, _BINS + 1) if logarithmic else np.linspace(low, high, _BINS + 1)
-    edges[0], edges[-1] = low, high  # geomspace may miss its ends by a rounding, and the extreme samples with them
     sides = (
         [("samples", np.ones(len(scores), dtype=bool), BLUE, None)]
         if novel is None

@@ -33,7 +33,6 @@ def paper_table(cells: Sequence[Cell], results: Results) -> str:
         "PCA",
         "nearest neighbour",
         "OCSVM",
-        "DCAE",
     )
     uncalibrated = [cell for cell in cells if not cell.calibration_fraction and cell.protocol == "one_vs_rest"]
     rows = []
@@ -46,7 +45,7 @@ def paper_table(cells: Sequence[Cell], results: Results) -> str:
                 class_name(nda),
                 *(_auroc(nda, results, score) for score in ("mse", "l1", "laplacian")),
                 f"{cifar10_auroc('Ours', nda.normal_class):.3f}" if nda.data_set == "cifar10" else "no figure",
-                *(_auroc(same.get(name), results) for name in ("pca", "nearest_neighbour", "ocsvm", "auto_encoder")),
+                *(_auroc(same.get(name), results) for name in ("pca", "nearest_neighbour", "ocsvm")),
             )
         )
     return markdown(header, rows)
