@@ -69,6 +69,11 @@ def main() -> None:
     say("\n")
     for line in metrics.evaluate(novelty[~novel], novelty[novel], detector.calibration().threshold).lines():
         say(line + "\n")
+    # The error maps' full strength is what one pixel in a hundred of the normal photos reaches.
+    normals = open_source(HERE / "normal", purpose="score", spec=detector.spec_)
+    expected = detector.reconstruct(HERE / "normal")
+    assert expected is not None
+    scale = float(np.percentile(np.abs(normals.read(range(len(normals))) - expected), 99))
     sheet = pictures.score_sheet(
         images=source.read(range(len(source))),
         reconstructions=detector.reconstruct(HERE / "new"),
@@ -76,6 +81,7 @@ def main() -> None:
         p_values=p_values,
         novel=novel,
         threshold=detector.calibration().threshold,
+        scale=scale,
     )
     pictures.save(sheet, HERE / "eights.png")
     say(f"\nLook at {HERE / 'eights.png'}; all scores are in {HERE / 'scores.csv'}.\n")

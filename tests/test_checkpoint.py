@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from novanda.checkpoint import flatten, read_archive, unflatten, write_archive, written_atomically
-from novanda.errors import ModelFileError
+from novanda.errors import InputError, ModelFileError
 
 MEMBER = "detector.json"
 TENSORS = "tensors.safetensors"
@@ -422,3 +422,19 @@ def test_changed_bytes_are_refused_or_harmless(tmp_path: Path, changes: list[tup
         return
     assert isinstance(content, dict)  # a date, or a flag that nobody reads
     assert torch.equal(tensors["a/b"], torch.arange(6.0).view(2, 3))
+
+
+def test_a_device_or_folder_is_never_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (tmp_path, pipe):
+        with pytest.raises(InputError, match="no regular file"), written_atomically(place) as file:
+            file.write(b"x")
+    assert pipe.is_fifo()
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with written_atomically(link) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"

@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from novanda.errors import ModelFileError
+from novanda.errors import InputError, ModelFileError
 
 _TENSORS = "tensors.safetensors"
 _MAX_JSON = 256 * 2**20
@@ -29,7 +29,14 @@ _MAX_JSON = 256 * 2**20
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that appears at `path`, whole, when the block ends, and not at all when it raises."""
+    """A binary file that appears at `path`, whole, when the block ends, and not at all when it raises.
+
+    A link is followed: what it points to is replaced. InputError for a folder, a device or a pipe, which a file
+    moved into its place would destroy.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file and will not be replaced; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     # A plain exclusive open gives the permissions that the user's umask asks for; tempfile's would be private. Only
     # part of the name is kept, for a long one with more around it could be longer than a file system allows.

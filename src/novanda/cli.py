@@ -175,15 +175,7 @@ def _fit_command(given: Sequence[str]) -> Callable[..., int]:
         """
         from novanda.detector import Detector
 
-        class Announcing(Detector):
-            """Says what is about to be learned once the images are read, before hours go by."""
-
-            def _learn(self, source: Source, learned: Any, held_out: Any, *rest: Any) -> Iterator[Any]:
-                for line in _plan(self, len(learned), len(held_out)):
-                    _say(line)
-                return super()._learn(source, learned, held_out, *rest)
-
-        detector = Announcing(
+        detector = Detector(
             settings,
             training,
             seed=seed,
@@ -209,10 +201,11 @@ def _fit(
         )
     if checkpoint.exists():
         _say(f"going on from {checkpoint}")
-    if _on_terminal():
-        import rich
 
-        rich.reconfigure(stderr=True)  # where the bar over epochs, which asks for no place of its own, is drawn
+    def announce(learned: int, held_out: int) -> None:
+        for line in _plan(detector, learned, held_out):
+            _say(line)
+
     try:
         epochs = detector.fitting(
             _data(photos),
@@ -221,6 +214,7 @@ def _fit(
             checkpoint=checkpoint,
             resume=resume,
             progress=_on_terminal(),
+            begin=announce,
         )
         for epoch in epochs:
             if not _on_terminal() and (epoch.number in (1, epoch.total) or epoch.number % -(-epoch.total // 20) == 0):

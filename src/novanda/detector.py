@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -107,6 +107,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         checkpoint: str | Path | None = None,
         resume: bool = False,
         progress: bool = False,
+        begin: Callable[[int, int], None] | None = None,
     ) -> Iterator[Epoch]:
         """`fit`, one epoch at a time: yields every finished epoch, and is fitted when it ends.
 
@@ -122,6 +123,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 the training is safe.
             resume: go on from `checkpoint` where it exists; of a finished run nothing is trained again.
             progress: show bars.
+            begin: called once, when the samples are read and before anything is learned, with the number to learn
+                from and the number held out.
         """
         method = self.method if self.method is not None else methods.NDA()
         if not isinstance(method, Method):
@@ -138,6 +141,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.note_ = getattr(source, "note", "")
         self.skipped_ = {str(path): reason for path, reason in getattr(source, "broken", {}).items()}
         try:
+            if begin is not None:
+                begin(len(learned), len(held_out))
             yield from self._learn(
                 source, learned, held_out, None if checkpoint is None else Path(checkpoint), resume, progress
             )

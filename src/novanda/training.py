@@ -342,6 +342,7 @@ def _bar(total: int, finished: int, wanted: bool) -> Iterator[_Bar]:
     if not wanted:
         yield _Bar()
         return
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -351,7 +352,7 @@ def _bar(total: int, finished: int, wanted: bool) -> Iterator[_Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[terms]}"),
     )
-    with Progress(*columns) as rich:
+    with Progress(*columns, console=Console(stderr=True)) as rich:
         task = rich.add_task("training", total=total, completed=finished, terms="")
         yield _Bar(rich, task, finished)
 
@@ -396,7 +397,7 @@ def _read_checkpoint(path: Path | None, resume: bool, identity: Mapping[str, Any
         kept, wanted = content["identity"], json.loads(json.dumps(dict(identity or {})))
         different = [k for k in sorted({*kept, *wanted}) if kept.get(k) != wanted.get(k)]
         if different:
-            shown = "; ".join(f"{k} was {kept.get(k)!r}, now {wanted.get(k)!r}" for k in different)
+            shown = "; ".join(_difference(k, kept.get(k), wanted.get(k)) for k in different)
             raise InputError(f"{path} keeps a run of something else ({shown}). Delete it or give what it began with")
         return _Saved(
             {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")},
@@ -407,6 +408,14 @@ def _read_checkpoint(path: Path | None, resume: bool, identity: Mapping[str, Any
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise _damaged(path, error) from error
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """What differs, down to the fields where both are JSON objects."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return "; ".join(_difference(f"{name}.{key}", before.get(key), now.get(key)) for key in keys)
+    return f"{name} was {before!r}, now {now!r}"
 
 
 def _restore(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:

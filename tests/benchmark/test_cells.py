@@ -66,6 +66,14 @@ def test_one_vs_rest(label: int) -> None:
     assert not set(numbers(split.train_images)) & set(numbers(split.test_images))
 
 
+def test_thinned_one_vs_rest_keeps_all_normals_and_every_ninth_novelty() -> None:
+    labelled = labelled_set()
+    whole, thinned = one_vs_rest(labelled, 0), PROTOCOLS["one_vs_rest_thinned"](labelled, 0)
+    assert numbers(thinned.train_images) == numbers(whole.train_images)
+    assert numbers(thinned.test_images[~thinned.novel]) == numbers(whole.test_images[~whole.novel])
+    assert numbers(thinned.test_images[thinned.novel]) == numbers(whole.test_images[whole.novel])[::9]
+
+
 def coil_like(objects: int = 3) -> Labelled:
     images = numbered(72 * objects, 0)
     angles = np.tile(np.arange(72) * 5, objects)
@@ -501,3 +509,8 @@ def test_jobs_of_their_own_processes_give_the_same(root: Path, tmp_path: Path) -
     found = run_cells([coil(PCA(components=8))], tmp_path / "apart", root, jobs=1, say=lambda _: None)
     assert found[0]["auroc"] == run_cell(coil(PCA(components=8)), tmp_path / "here", root)["auroc"]
     assert (tmp_path / "apart" / "scores").exists()
+
+
+def test_no_jobs_at_all_are_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="jobs must be at least 1"):
+        run_cells([coil(PCA())], tmp_path, root, jobs=0)

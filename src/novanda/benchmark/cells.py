@@ -212,6 +212,8 @@ def run_cells(
     Each job gets its share of the cores. Interrupted cells go on from their last epoch when this is called again.
     A cell that fails gets a line with its "error" in place of figures; the others go on; it is tried again next time.
     """
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1; got {jobs}")
     path = out / "results.jsonl"
     done = {key: line for key, line in read_results(path).items() if "error" not in line}
     waiting = list({cell.key: cell for cell in cells if cell.key not in done}.values())

@@ -43,6 +43,8 @@ def as_paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not several:
         raise InputError("expected a folder, a file or a list of them; got an empty list")
+    if any(not os.fspath(path) for path in several):
+        raise InputError("expected a folder or a file; got an empty name")  # to Path, it would be the current folder
     # os.path, not Path: an unknown ~user and a name too long to be a file's are then just paths to nothing.
     return [Path(os.path.expanduser(path)) for path in several]
 
