@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rich.console
 import rich.progress
 import torch
 from torch import Tensor, nn
@@ -807,7 +808,8 @@ def test_the_bar_counts_epochs_whatever_their_number_of_steps(
     shown: list[float] = []
 
     class Fake:
-        def __init__(self, *columns: object) -> None: ...
+        def __init__(self, *columns: object, console: rich.console.Console) -> None:
+            assert console.stderr, "standard output is for results"
 
         def __enter__(self) -> Fake:
             return self
