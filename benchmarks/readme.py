@@ -6,6 +6,7 @@ whether the README is what the result lines say.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -25,15 +26,21 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
     "false alarms": (tables.false_alarm_table, "core"),
     "norms": (tables.norms_table, "norms"),
 }
+SPEED = {"speed": tables.speed_table, "speed facts": tables.speed_facts}  # of the last line of speed.jsonl
 
 
 def filled(text: str) -> str:
     """The page with every table made anew."""
     results = read_results(ROOT / "benchmarks/core/results.jsonl")
-    for name, (table, study) in TABLES.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        made = table(STUDIES[study](), results)
-        text = pattern.sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)  # type: ignore[misc]
+    made = {name: table(STUDIES[study](), results) for name, (table, study) in TABLES.items()}
+    speed = ROOT / "benchmarks/speed.jsonl"
+    if speed.exists():
+        line = json.loads(speed.read_text().splitlines()[-1])
+        made |= {name: table(line) for name, table in SPEED.items()}
+    for name, content in made.items():
+        before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
+        text = pattern.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
 

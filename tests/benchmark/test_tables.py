@@ -67,3 +67,29 @@ def test_every_table_can_be_made_of_nothing(study: str) -> None:
     made = (tables.paper_table, tables.rotnet_table, tables.floors_table, tables.coil_table, tables.false_alarm_table)
     for function in made if study == "core" else (tables.norms_table,):
         assert "not run" in function(cells, {})
+
+
+def test_speed_tables_show_what_a_line_of_make_bench_holds() -> None:
+    spread = {"median": 1234.4, "min": 1.0, "max": 2.0}
+    line = {
+        "date": "2026-01-02T03:04:05+00:00",
+        "commit": "abc",
+        "load_average": 0.24,
+        "machine": {"processor": "a CPU", "threads": 2, "cores": 4},
+        "convolution_tflops": {"bf16": {"peak": 0.5}, "32": {"peak": 0.25}},
+        "training": {
+            "nda": {"auto": {"images_per_second": spread, "share_of_peak": 0.6}, "32": {"images_per_second": spread}}
+        },
+        "memory_mib": {"nda": {"before": 300.0, "peak": 650.4}},
+        "augmentation": {"images_per_second": {"novanda": spread, "kornia": spread}},
+        "scoring": {name: {"images_per_second": spread, "latency_ms": {"median": 2.26}} for name in ("nda", "pca")},
+        "bf16_score_differences": {"nda": {"mse": {"deviations": 0.01}, "l1": {"deviations": 0.12}}},
+    }
+    first, second = _rows(tables.speed_table(line))
+    assert first == [NDA.title, "1,234", "1,234", "60%", "650", "1,234", "2.3"]
+    assert second == [PCA.title, "", "", "", "", "1,234", "2.3"]
+    facts = tables.speed_facts(line)
+    assert "a CPU, 2 of 4 cores" in facts
+    assert "load 0.2" in facts
+    assert "bf16 0.50, 32 0.25" in facts
+    assert f"{NDA.title} 0.12" in facts
