@@ -308,7 +308,7 @@ def test_help_of_every_command(run: Run) -> None:
 
 def test_help_is_quick_because_torch_is_not_loaded() -> None:
     program = "import sys\nfrom novanda.cli import main\nmain(['--help'])\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, env=ENVIRONMENT, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, env=ENVIRONMENT, timeout=300)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -425,7 +425,7 @@ def test_streams_that_are_closed_end_a_command_quietly(digits: Path, model: Path
     try:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, "score", str(model), str(digits / "normal")],
-            stdout=writer, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, timeout=60,
+            stdout=writer, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, timeout=300,
         )  # fmt: skip
     finally:
         os.close(writer)
@@ -433,7 +433,7 @@ def test_streams_that_are_closed_end_a_command_quietly(digits: Path, model: Path
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
     shell = f'exec "{sys.executable}" -c "{PROGRAM}" list methods >&-'
-    closed = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    closed = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert (closed.returncode, closed.stderr) == (0, "")
 
 
@@ -524,10 +524,12 @@ def test_a_real_ctrl_c_during_training(digits: Path, tmp_path: Path) -> None:
                 break
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()  # a pipe left open would be reported in another test
+        process.stderr.close()
     assert process.returncode == 130, "".join([*said, err])
     assert out == ""
     assert "Traceback" not in err
