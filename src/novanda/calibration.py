@@ -19,11 +19,11 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 
 def _check_rate(rate: object) -> float:
     number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
-    if not number or not 0 < rate < 1:  # type: ignore[operator]
+    if not number or not 0 < rate < 1:  # type: ignore[operator]  # a number by now
         raise InputError(
             f"a false-alarm rate is a number strictly between 0 and 1; got {rate!r}; give for instance 0.05"
         )
-    return float(rate)  # type: ignore[arg-type]
+    return float(rate)  # type: ignore[arg-type]  # a number by now
 
 
 def required(rate: float) -> int:

@@ -139,7 +139,7 @@ def _fit_command(given: Sequence[str]) -> Callable[..., int]:
 
     chosen = methods.get(_value_of("--method", given) or DEFAULT_METHOD)
     default, default_training = chosen(), Training().filled(chosen.training)
-    names = Literal[tuple(method.name for method in methods.METHODS)]  # type: ignore[valid-type]
+    names = Literal[tuple(method.name for method in methods.METHODS)]  # type: ignore[valid-type]  # made at run time
 
     def fit(
         photos: Photos,
