@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pictures",),
     ("benchmark",),
     ("doctor",),
+    ("commands",),
     ("cli",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -164,7 +165,7 @@ def unpickles(source: str) -> set[str]:
 
 def test_nothing_prints_but_the_command_line() -> None:
     printing = [module_of(path) for path in files() if prints(path.read_text())]
-    assert set(printing) <= {"novanda.cli"}
+    assert set(printing) <= {"novanda.commands.terminal"}
     assert prints("def f():\n    print('x')")
 
 

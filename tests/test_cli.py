@@ -113,7 +113,7 @@ def test_a_training_is_announced_before_it_begins(
         seen.append("training")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("novanda.cli._say", seen.append)
+    monkeypatch.setattr("novanda.commands.fitting.say", seen.append)
     monkeypatch.setattr(training, "_epoch", stop)
     words = ("--method", "auto_encoder", "--image-size", 32, "--training.epochs", 7, "--training.device", "cpu")
     assert run("fit", digits / "train", "--out", tmp_path / "d", *words).code == 130

@@ -24,7 +24,7 @@ from novanda import methods
 from novanda.calibration import Calibration, required
 from novanda.checkpoint import read_archive, write_archive
 from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
-from novanda.method import Method
+from novanda.method import Method, Reference
 from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, SampleSpec, Source
 from novanda.sources import ArraySource, ImageFiles, open_source
@@ -318,14 +318,28 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def reconstruct(self, X: Any) -> np.ndarray | None:
         """What the detector expected to see, (N, C, H, W) float32 in raw units; None where the method draws nothing."""
+        check_is_fitted(self, "spec_")
+        drawn = self._each_batch(X, self.method_.reconstruct)
+        return None if drawn is None else self.spec_.unscale(drawn).numpy()
+
+    def embed(self, X: Any) -> np.ndarray | None:
+        """The features in which the method sees samples, (N, d) float32; None where it has only the samples."""
+        check_is_fitted(self, "spec_")
+        seen = self._each_batch(X, self.method_.embed)
+        return None if seen is None else seen.float().numpy()
+
+    def _each_batch(self, X: Any, function: Callable[[nn.Module, Reference, Tensor], Tensor | None]) -> Tensor | None:
+        """What a function of the method gives for all samples, on the CPU; None where it gives nothing."""
         parts = []
+        source = self._open_new(X)
+        self.model_.eval()
         with torch.inference_mode():
-            for images in Normals(self._open_new(X), device=self.device_).batches():
-                part = self.method_.reconstruct(self.model_, self.reference_, images)
+            for images in Normals(source, device=self.device_).batches():
+                part = function(self.model_, self.reference_, images)
                 if part is None:
                     return None
-                parts.append(self.spec_.unscale(part).cpu().numpy())
-        return np.concatenate(parts)
+                parts.append(part.cpu())
+        return torch.cat(parts)
 
     def calibration(self) -> Calibration:
         """The calibration in force; CalibrationError where the detector was fitted without held-out normals."""

@@ -144,6 +144,13 @@ class Method:
         """
         return None
 
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor | None:
+        """The features in which the method itself sees samples, (B, d) float32; None where it has only the samples.
+
+        Called as `novelty` is. What lies near in them looks alike to the method; pictures and nearest normals use them.
+        """
+        return None
+
 
 def require(holds: bool, method: Method, field: str, expectation: str) -> None:
     """Raise InputError naming a method's field unless its value holds what is expected of it."""

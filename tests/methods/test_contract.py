@@ -47,6 +47,7 @@ SCORING = (
     "predict",
     "p_value",
     "reconstruct",
+    "embed",
 )
 
 every_method = pytest.mark.parametrize("kind", METHODS, ids=lambda kind: kind.name)
@@ -447,6 +448,21 @@ def test_reconstructions(kind: type[Method]) -> None:
     if "mse" in scores:  # what is shown is what was judged
         error = (drawn.astype(np.float64) - images.transpose(0, 3, 1, 2)) / 127.5
         np.testing.assert_allclose((error**2).mean((1, 2, 3)), scores["mse"], rtol=1e-4)
+
+
+@every_method
+def test_embeddings(kind: type[Method]) -> None:
+    detector, images = fitted(kind), made_normals(3, 30)
+    seen = detector.embed(images)
+    if seen is None:
+        assert kind.embed is Method.embed
+        return
+    assert seen.shape[0] == 30
+    assert seen.ndim == 2
+    assert seen.dtype == np.float32
+    assert np.ptp(seen, axis=0).max() > 0
+    alone = np.concatenate([detector.embed(images[place : place + 1]) for place in (4, 17)])
+    np.testing.assert_allclose(seen[[4, 17]], alone, rtol=0, atol=RELATIVE * np.abs(seen).max())
 
 
 @every_method

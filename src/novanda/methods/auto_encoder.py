@@ -77,3 +77,8 @@ class AutoEncoder(Method):
     def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
         """The decoder's image of the encoder's code."""
         return cast(Tensor, model(images))
+
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        """The code at the waist."""
+        result: Tensor = cast(AutoEncoderNetworks, model).encoder(images)[1]
+        return result

@@ -264,6 +264,11 @@ class NDA(Method):
         result: Tensor = net.decoder(net.encoder(images)[1])
         return result
 
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        """z, the global vector of C."""
+        result: Tensor = cast(NDANetworks, model).encoder(images)[1]
+        return result
+
 
 def reconstruction_errors(
     reconstruction: Tensor, images: Tensor, levels: int = 3, weighting: losses.PyramidWeighting = "sum"

@@ -47,3 +47,8 @@ class PCA(Method):
         """The projection on the components' span."""
         principal = PrincipalComponents(reference["mean"], reference["components"], reference["mean"][:0])
         return principal.restore(principal.project(images)).view_as(images)
+
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        """The coefficients of the components."""
+        principal = PrincipalComponents(reference["mean"], reference["components"], reference["mean"][:0])
+        return principal.project(images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,10 @@ class RotNet(Method):
             for name, values in (("logit", logits), ("log_probability", logits.log_softmax(1))):
                 totals[name] -= 0.5 * values.gather(1, labels).view(4, -1).sum(0)
         return headline_first(totals, self.score)
+
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        """What the last layer sees of the upright image."""
+        return cast(ResidualNet, model).features(images)
 
 
 def _turns(views: Tensor) -> Tensor:
