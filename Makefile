@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types tests test-slow bench results readme clean
+.PHONY: help demo test lint types tests test-slow bench results readme browser clean
 
 help:
 	@echo "make demo       train on images that ship with a dependency, print scores, draw demo/eights.png"
@@ -31,8 +31,14 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Tests that look at pages want a browser. Debian has one; where it can not be installed they are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || echo "no chromium here (as root: apt-get install chromium): tests in a browser will be skipped"
+
 # One thread a worker: tests on two workers would otherwise fight over two cores.
-tests: $(READY)
+tests: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: $(READY)
