@@ -375,7 +375,7 @@ def mistakes(digits: Path, model: Path, place: Path) -> Iterator[tuple[list[Any]
     yield ["bench"], "name a study"
     yield ["bench", "core", "--spec", place / "text"], "not both"
     yield ["bench", "core", "--out", new, "--methods", "nonsense"], "unknown method"
-    yield ["bench", "core", "--out", new, "--classes", "9,unicorn"], "no cell of this study has the class"
+    yield ["bench", "core", "--out", new, "--classes", "9,unicorn"], "as its class"
     yield ["bench", "core", "--out", new, "--seeds", "0,x"], "--seeds"
     yield ["bench", "nonsense", "--out", new], "core, false_alarms"
     yield ["bench", "core", "--out", new, "--only", "("], "regular expression"

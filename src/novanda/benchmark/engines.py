@@ -54,7 +54,7 @@ def run_cells(
     waiting = list({cell.key: cell for cell in cells if cell.key not in done}.values())
     say(f"{len(cells)} cells, {sum(cell.key in done for cell in cells)} done before, {len(waiting)} to run")
     if waiting:
-        threads = max(1, (os.cpu_count() or 1) // jobs)
+        threads = max(1, _cores() // jobs)
         outcomes = _ENGINES[engine](waiting, out, root, jobs, threads, address)
         for result in outcomes:
             if "elsewhere" in result:
@@ -135,6 +135,13 @@ def _run_in_job(cell: Cell, out: Path, root: Path, threads: int, driver: int | N
         except Exception as error:  # whatever it is, it must not cost the other cells
             reason = str(error) if isinstance(error, NovandaError) else repr(error)
             return {"key": cell.key, "cell": cell.to_json(), "error": reason, "commit": commit(), "finished": now()}
+
+
+def _cores() -> int:
+    """Cores that this process may use, which `taskset` or a container may have made fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
