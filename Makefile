@@ -52,9 +52,16 @@ test-slow: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --out benchmarks/speed.jsonl
 
+BENCH = $(BIN)/novanda bench
 results: $(READY)
-	$(BIN)/novanda bench core --out benchmarks/core --jobs 2
-	$(BIN)/novanda bench norms --out benchmarks/core --jobs 2
+	$(BENCH) core --out benchmarks/core --jobs 2
+	$(BENCH) norms --out benchmarks/core --jobs 2
+	$(BENCH) table3 --out benchmarks/table3 --jobs 2
+	for study in negatives table1 table2; do \
+	  $(BENCH) $$study --out benchmarks/ablation --classes plane,car --seeds 0,1 --jobs 2 || exit $$?; done
+	for study in gallery figure4 figure6; do $(BENCH) $$study --out benchmarks/figures --jobs 2 || exit $$?; done
+	$(BENCH) table4 --out benchmarks/table4 --jobs 2
+	$(BENCH) table3 --methods nda --budget authors --out benchmarks/table3 --jobs 2
 
 readme: $(READY)
 	$(BIN)/python benchmarks/readme.py
