@@ -81,9 +81,8 @@ def test_a_failed_cell_costs_no_other_and_shows_in_the_exit_code(
     assert bench("--spec", path, "--out", tmp_path / "r", "--data-root", root) == 2
     said = capsys.readouterr().err
     assert "failed: seed must be a whole number" in said
-    assert said.rstrip().endswith(
-        "1 of 3 cells failed; their lines in " + f"{tmp_path / 'r' / 'results.jsonl'} say why"
-    )
+    lines = tmp_path / "r" / "results.jsonl"
+    assert said.rstrip().endswith(f"1 of 3 cells failed; their lines in {lines} say why")
     assert lines.read_bytes().count(b"\n") == 3
 
 
