@@ -15,7 +15,9 @@ from novanda import pictures
 from novanda.benchmark.results import read_results
 from novanda.benchmark.runs import read_runs
 from novanda.benchmark.studies import STUDIES
-from novanda.benchmark.tables import negatives_grid, study, table1, table2, table3, table4
+from novanda.benchmark.tables import study
+from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
+from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.training import Epoch
 

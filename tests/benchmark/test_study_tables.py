@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from novanda.benchmark.tables import study
-from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.published import cifar10_auroc, table
 from novanda.benchmark.studies import STUDIES
+from novanda.benchmark.tables import study
+from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.benchmark.tables.table import Table
 from novanda.methods import NDA, PCA, RotNet
 

@@ -125,7 +125,10 @@ class Run:
         path = self._file(kind)
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in names}
+                arrays = {name: archive[name] for name in names}
+            if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+                raise ValueError("expected numbers")
+            return arrays
         except FileNotFoundError as error:
             raise DataError(f"{path} is missing") from error
         except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -159,7 +162,13 @@ def _check(run: Run, path: Path) -> None:
     try:
         shown = json.dumps(run.line.get("key"))
         _expect(isinstance(run.line["key"], str) and _KEY.fullmatch(run.key), "a key of letters and digits")
-        for part, kind in (("data_set", str), ("normal_class", str), ("protocol", str), ("method", dict), ("seed", int)):
+        for part, kind in (
+            ("data_set", str),
+            ("normal_class", str),
+            ("protocol", str),
+            ("method", dict),
+            ("seed", int),
+        ):
             _expect(isinstance(run.cell[part], kind), f"cell.{part} of kind {kind.__name__}")
         _expect(isinstance(run.method["name"], str), "cell.method.name")
         _expect(isinstance(run.cell["training"], dict), "cell.training")

@@ -161,10 +161,11 @@ def _draw_line(axes: Axes, points: Points, place: int) -> Any:
 
 
 def _mark(axes: Axes, points: Points, epoch: int | None, place: int) -> None:
-    value = dict(points).get(epoch) if epoch is not None else None
-    if value is not None:
+    if epoch is not None:
         colour = LINES[place % len(LINES)]
-        axes.plot([epoch], [value], "v", markersize=9, color=colour, markeredgecolor=BLACK, zorder=5, clip_on=False)
+        axes.plot(
+            epoch, dict(points)[epoch], "v", markersize=9, color=colour, markeredgecolor=BLACK, zorder=5, clip_on=False
+        )
 
 
 def _finish_epochs(axes: Axes, title: str, values: Sequence[float]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,14 +85,16 @@ def embedding_maps(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
     rows = -(-len(panels) // columns)
     side = 4.9
     figure = new_figure(0.55 + rows * (side + 0.45))
-    drawn = {}
+    drawn: dict[str, Any] = {}
     for number, (title, (places, novel)) in enumerate(panels.items()):
         if places.ndim != 2 or places.shape[1] != 2 or novel.shape != places.shape[:1] or novel.dtype != bool:
             raise InputError(f"expected places (N, 2) and novel (N,) bool; got {places.shape} and {novel.shape}")
         row, column = divmod(number, columns)
         axes = panel(figure, 0.6 + column * (side + 0.8), 0.9 + row * (side + 0.45), side, side)
         for name, chosen, marker, colour in (("normal", ~novel, "o", BLUE), ("novel", novel, "^", VERMILLION)):
-            dots = axes.scatter(*places[chosen].T, s=18, marker=marker, color=colour, alpha=0.55, linewidths=0)
+            dots = axes.scatter(
+                places[chosen, 0], places[chosen, 1], s=18, marker=marker, color=colour, alpha=0.55, linewidths=0
+            )
             drawn.setdefault(name, dots)
         axes.set_xticks([])
         axes.set_yticks([])

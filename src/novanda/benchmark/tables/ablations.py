@@ -12,7 +12,7 @@ from novanda.benchmark.groups import Group, changed_settings, group_runs
 from novanda.benchmark.runs import Run, class_place
 from novanda.benchmark.tables.table import Entry, Table, missing, text
 from novanda.benchmark.tables.table import published as printed
-from novanda.datasets import CIFAR10
+from novanda.datasets.cifar10 import CIFAR10
 from novanda.methods import NDA
 
 _WEIGHTS = ("local_weight", "global_weight", "prior_weight")
@@ -46,7 +46,9 @@ def table1(runs: Sequence[Run]) -> Table:
         )
         for line in lines
     ]
-    return _ablation("table1", "Table 1: the estimators of mutual information", ("local", "global", "prior"), settings, runs)
+    return _ablation(
+        "table1", "Table 1: the estimators of mutual information", ("local", "global", "prior"), settings, runs
+    )
 
 
 def table2(runs: Sequence[Run]) -> Table:
@@ -88,9 +90,12 @@ def negatives_grid(runs: Sequence[Run]) -> Table:
     header = ("estimators", "settings, budget, protocol", "repeats", *(f"negatives: {kind}" for kind in _NEGATIVES))
     notes = (
         "Mean AUROC on CIFAR-10, all measured; the paper has no such table. Shuffled: other images' local maps as "
-        "negatives. None: positive pairs alone. Without the local and the global estimator no negatives enter the loss.",
+        "negatives. None: positive pairs alone. Without the local and the global estimator no negatives enter the "
+        "loss.",
     )
-    return Table("negatives", "Does the negative augmentation carry anything?", header, tuple(rows), notes, words=3)
+    return Table(
+        "negatives_grid", "Does the negative augmentation carry anything?", header, tuple(rows), notes, words=3
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -136,7 +141,7 @@ def _ablation(
     bases = _bases(runs, tuple(dict.fromkeys(field for setting in settings for field in setting.wanted)))
     classes = sorted({c for base in bases for c in base.classes}, key=lambda c: class_place("cifar10", c))
     rows: list[tuple[Entry, ...]] = []
-    for base in bases or [None]:
+    for base in bases or (None,):
         for setting in settings:
             words = tuple(map(text, setting.words))
             group = None if base is None else base.find(setting.wanted)

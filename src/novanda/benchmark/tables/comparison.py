@@ -160,7 +160,7 @@ def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
     ]
     if any(run.cell["protocol"] == "one_vs_rest_thinned" for run in runs):
         notes.append(
-            '"every 9th novelty only": all test normals and every ninth novelty were scored; such an AUROC estimates that '
-            "of the whole test set."
+            '"every 9th novelty only": all test normals and every ninth novelty were scored; such an AUROC estimates '
+            "that of the whole test set."
         )
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""Tables of all that was run: every group of runs, every score, false alarms, and what failed."""
+"""All tables of a report; and those of all that was run: every group, every score, false alarms, what failed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 
 from novanda.benchmark.groups import Group, group_runs
 from novanda.benchmark.runs import Run, data_set_named, data_set_title
-from novanda.benchmark.tables.ablations import is_ablated
+from novanda.benchmark.tables.ablations import is_ablated, negatives_grid, table1, table2
+from novanda.benchmark.tables.comparison import class_tables, table3, table4
 from novanda.benchmark.tables.table import Entry, Table, text
+
+
+def every_table(runs: Sequence[Run]) -> list[Table]:
+    """The tables of a report: the paper's always, for what was not run is a finding; others where they have a row."""
+    more = (false_alarms(runs), all_scores(runs), all_runs(runs))
+    papers = [table1(runs), table2(runs), negatives_grid(runs), table3(runs), table4(runs)]
+    return [*papers, *class_tables(runs), *(table for table in more if table.rows)]
 
 
 def all_runs(runs: Sequence[Run]) -> Table:
@@ -36,7 +44,9 @@ def all_runs(runs: Sequence[Run]) -> Table:
             )
         )
     header = ("data set", "method", "settings, budget, protocol", "repeats", "commit", "AUROC", "fit seconds", "failed")
-    notes = ("AUROC is the mean over the classes run. Seconds are per cell, on a machine that may have had other work.",)
+    notes = (
+        "AUROC is the mean over the classes run. Seconds are per cell, on a machine that may have had other work.",
+    )
     return Table("all_runs", "Everything that was run", header, tuple(rows), notes, words=5)
 
 

@@ -98,7 +98,9 @@ def false_alarm_table(cells: Sequence[Cell], results: Results) -> Table:
         measured = [] if line is None or "error" in line else list(line["false_alarms"].values())
         shown = [interval(rate) for rate in measured] or [MISSING] * 3
         rows.append((cell.method.title, *shown))
-    return Table.of_texts("false_alarms", "Unseen normals flagged", ("method", "asked 0.01", "asked 0.05", "asked 0.10"), rows)
+    return Table.of_texts(
+        "false_alarms", "Unseen normals flagged", ("method", "asked 0.01", "asked 0.05", "asked 0.10"), rows
+    )
 
 
 def class_name(cell: Cell) -> str:
@@ -132,4 +134,9 @@ def norms_table(cells: Sequence[Cell], results: Results) -> Table:
         scale = float(np.prod(line["sizes"]["sample"])) if method["pyramid_weighting"] == "sum" else 1.0
         first, last = (line["history"][place]["laplacian"] / scale for place in (0, -1))
         rows.append((*settings, f"{first:.4f}", f"{last:.4f}", f"{len(line['history'])} epochs"))
-    return Table.of_texts("norms", "Sums and means in Eqs. 1 and 2", ("normal class", "Eq. 1", "Eq. 2", "Eq. 1, first epoch", "last epoch", "outcome"), rows)
+    return Table.of_texts(
+        "norms",
+        "Sums and means in Eqs. 1 and 2",
+        ("normal class", "Eq. 1", "Eq. 2", "Eq. 1, first epoch", "last epoch", "outcome"),
+        rows,
+    )

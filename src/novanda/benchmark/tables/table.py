@@ -1,4 +1,4 @@
-"""A table as a value: cells that know which result lines they are made of, and whether they were measured or published."""
+"""A table as a value: its cells know which result lines they are made of, and whether measured or published."""
 
 from __future__ import annotations
 
