@@ -105,9 +105,9 @@ def roc_curve(normal: np.ndarray, novel: np.ndarray) -> tuple[np.ndarray, np.nda
 def auroc_interval(normal: np.ndarray, novel: np.ndarray) -> tuple[float, float]:
     """95 % interval of the AUROC over test samples, in closed form.
 
-    The variance is that of DeLong, DeLong and Clarke-Pearson (1988): of the share of novel samples above each normal one
-    and of the share of normals below each novel one, ties one half. The interval is taken on logit(AUROC) and brought
-    back, so it stays within (0, 1). `evaluate` bootstraps instead, for it needs every other figure too.
+    The variance is that of DeLong, DeLong and Clarke-Pearson (1988): of the share of novel samples above each normal
+    one and of the share of normals below each novel one, ties one half. The interval is taken on logit(AUROC) and
+    brought back, so it stays within (0, 1). `evaluate` bootstraps instead, for it needs every other figure too.
     At an AUROC of exactly 0 or 1 it is the exact bound that `evaluate` gives. Arguments and errors as for `auroc`.
 
     Returns:

@@ -50,7 +50,7 @@ class Convergence:
         if self.epoch is None or self.fluctuation is None or self.largest_step is None:
             return "still moving at the end"
         share = f" ({self.fluctuation / self.way:.1%} of its way)" if self.way else ""
-        return f"from epoch {self.epoch}; then ±{self.fluctuation:.2g} an epoch{share}"
+        return f"converged at epoch {self.epoch}; then ±{self.fluctuation:.2g} an epoch{share}"
 
 
 def convergence(values: Sequence[float]) -> Convergence:

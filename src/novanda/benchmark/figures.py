@@ -23,6 +23,7 @@ from novanda.pictures import Bar, Trace
 
 Say = Callable[[str], None]
 _TRACES = 6  # lines in one panel: more can not be told apart
+_SHORTEST = 3  # epochs that make a curve
 _METHODS = 12  # panels or lines of one picture
 
 
@@ -70,8 +71,7 @@ def class_bars(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
                     left_out(f"the interval of {_named(run)}: {error}")
                     continue
                 keys.append(run.key)
-                known = (low, high) if low < high else (None, None)
-                bars.append(Bar(run.normal_class, run.auroc, *known, _published(run)))
+                bars.append(Bar(run.normal_class, run.auroc, (low, high) if low < high else None, _published(run)))
             panels[_titled(group, groups)] = bars
         if keys:
             yield Picture(
@@ -88,9 +88,8 @@ def class_bars(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
 def roc_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """ROC curves, a picture per data set and protocol, a panel per class, a line per method."""
     for data_set, protocol, groups in _fields(runs):
-        classes = sorted(
-            {run.normal_class for group in groups for run in group.done}, key=partial(class_place, data_set)
-        )
+        there = {run.normal_class for group in groups for run in group.done}
+        classes = sorted(there, key=partial(class_place, data_set))
         panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {name: {} for name in classes}
         keys: list[str] = []
         for group in groups:
@@ -116,7 +115,7 @@ def training_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """Loss and AUROC over epochs, a picture per data set; methods that measured the AUROC on their way come first."""
     for data_set in dict.fromkeys(run.data_set for run in runs):
         mine = [run for run in runs if run.data_set == data_set and run.losses and not Group((run,)).calibrated]
-        groups = [group for group in group_runs(mine) if not is_ablated(group) and group.epochs > 1]
+        groups = [group for group in group_runs(mine) if not is_ablated(group) and group.epochs >= _SHORTEST]
         groups.sort(key=lambda group: -any(bool(run.aurocs()) for run in group.runs))
         rows = {}
         keys: list[str] = []
@@ -141,7 +140,7 @@ def embedding_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """Fig. 4: t-SNE maps of z with and without the estimators; one picture per class, seed and budget."""
     kept = [run for run in runs if "embedding" in (run.cell.get("keep") or ())]
     weights = ("local_weight", "global_weight", "prior_weight")
-    found: dict[tuple[str, ...], dict[str, Run]] = {}
+    found: dict[tuple[str, str, str, str, str], dict[str, Run]] = {}
     for group in group_runs(kept):
         for run in group.runs:
             off = run.method["name"] == "nda" and not any(run.method.get(name) for name in weights)
@@ -231,7 +230,7 @@ def _trace(run: Run) -> Trace:
     losses, aurocs = run.losses, run.aurocs()
     loss = convergence([value for _, value in losses])
     score = convergence([value for _, value in aurocs])
-    remarks = [f"loss: {loss}"] + ([f"AUROC: {score}"] if aurocs else [])
+    remarks = f"loss {loss}".split("; ") + (f"AUROC {score}".split("; ") if aurocs else [])
     fold = f", {run.cell['protocol'].replace('_', ' ')}" if run.cell["protocol"].startswith("fold_") else ""
     return Trace(
         f"{run.normal_class}, seed {run.cell['seed']}{fold}",
@@ -255,10 +254,9 @@ def _expected(run: Run) -> tuple[float, np.ndarray | None]:
 def _published(run: Run) -> float | None:
     if run.data_set != "cifar10" or run.cell["protocol"] not in ("one_vs_rest", "one_vs_rest_thinned"):
         return None
-    rows = [
-        line["method"] for line in table("table3_cifar10_auc") if system(line["method"]).method == run.method["name"]
-    ]
-    return cifar10_auroc(rows[0], run.normal_class) if rows else None
+    rows = [line["method"] for line in table("table3_cifar10_auc")]
+    mine = [row for row in rows if system(row).method == run.method["name"]]
+    return cifar10_auroc(mine[0], run.normal_class) if mine else None
 
 
 def _titled(group: Group, groups: Sequence[Group]) -> str:

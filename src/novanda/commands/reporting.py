@@ -35,8 +35,7 @@ def report(
         say(f"left out: {reason}")
     written = write_report(made, out)
     failed = len(made.failed.rows)
-    say(
-        f"{len(made.runs)} result lines, {failed} of them failures: {len(made.tables)} tables, {len(made.pictures)} pictures"
-    )
+    made_of = f"{len(made.runs)} result lines, {failed} of them failures"
+    say(f"{made_of}: {len(made.tables)} tables, {len(made.pictures)} pictures")
     print_line(str(written[-1]))
     return 0

@@ -88,8 +88,8 @@ def training_curves(methods: Mapping[str, Sequence[Trace]]) -> Figure:
     top = 0.15
     for (name, traces), height in zip(rows.items(), heights, strict=True):
         inside = height - 0.95
-        axes = panel(figure, 0.75, top + 0.35, 3.7, inside)
-        scores = panel(figure, 5.2, top + 0.35, 3.7, inside)
+        axes = panel(figure, 0.75, top + 0.35, 3.5, inside)
+        scores = panel(figure, 5.0, top + 0.35, 3.5, inside)
         drawn: dict[str, Any] = {}
         for place, trace in enumerate(traces):
             label = "\n".join((trace.name, *trace.remarks))
@@ -101,13 +101,13 @@ def training_curves(methods: Mapping[str, Sequence[Trace]]) -> Figure:
                     drawn.setdefault(label, _draw_line(side, points, place))
                     _mark(side, points, converged, place)
         _finish_epochs(axes, f"{name}: sum of the loss terms", [v for trace in traces for _, v in trace.loss])
-        _finish_epochs(scores, "AUROC on the test set", [])
+        _finish_epochs(scores, "AUROC on the test set", [])  # never logarithmic
         if not any(trace.auroc for trace in traces):
             scores.text(0.5, 0.5, "not measured after each epoch", transform=scores.transAxes, ha="center", color=GRAY)
-            scores.set_yticks([])
+            scores.set_axis_off()
         figure.legend(
             drawn.values(), drawn.keys(), loc="upper left", fontsize=8, frameon=False, borderpad=0, borderaxespad=0,
-            bbox_to_anchor=(9.1 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), labelspacing=0.7,
+            bbox_to_anchor=(8.75 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), labelspacing=0.7,
         )  # fmt: skip
         top += height
     return figure

@@ -21,14 +21,13 @@ class Bar:
 
     Attributes:
         label: of the class.
-        value, low, high: AUROC and the ends of its interval, 0 to 1; the ends None where there is no interval.
+        value: AUROC, 0 to 1; interval: its two ends, or None.
         published: the figure published for it, or None.
     """
 
     label: str
     value: float
-    low: float | None
-    high: float | None
+    interval: tuple[float, float] | None
     published: float | None = None
 
 
@@ -53,12 +52,19 @@ def auroc_bars(panels: Mapping[str, Sequence[Bar]]) -> Figure:
             places = np.arange(len(bars))
             axes.barh(places, [bar.value for bar in bars], height=0.62, color=BLUE, alpha=0.45, edgecolor=BLUE)
             for place, bar in enumerate(bars):
-                if bar.low is not None and bar.high is not None:
-                    axes.plot((bar.low, bar.high), (place, place), color=BLACK, linewidth=1.6, solid_capstyle="butt")
-                    axes.plot((bar.low, bar.high), (place, place), "|", color=BLACK, markersize=7)
+                if bar.interval is not None:
+                    axes.plot(bar.interval, (place, place), "|-", color=BLACK, linewidth=1.6, markersize=7)
                 if bar.published is not None:
-                    axes.plot(bar.published, place, "D", color="white", markeredgecolor=VERMILLION, markersize=6)
-                axes.text(1.03, place, f"{bar.value:.3f}", va="center", fontsize=8)
+                    axes.plot(
+                        bar.published,
+                        place,
+                        "D",
+                        color="white",
+                        markeredgecolor=VERMILLION,
+                        markersize=6,
+                        clip_on=False,
+                    )
+                axes.text(1.06, place, f"{bar.value:.3f}", va="center", fontsize=8)
             axes.axvline(0.5, color=GRAY, linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
             axes.set_yticks(places, [bar.label for bar in bars])
