@@ -47,12 +47,10 @@ class Picture:
 
 def every_picture(runs: Sequence[Run], left_out: Say) -> list[Picture]:
     """All that the runs allow; `left_out` is told of each that could not be drawn, and why."""
-    import matplotlib
-
     done = [run for run in runs if run.error is None]
     makers = (class_bars, roc_pictures, training_pictures, embedding_pictures, example_pictures)
-    # Names come from result lines: a dollar in one is no formula, and a sign that the font has not is no fault.
-    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+    with warnings.catch_warnings():
+        # Names come from result lines: a sign that the font has not is drawn as a box, and no fault of anybody's.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         return [picture for maker in makers for picture in maker(done, left_out)]
 
@@ -230,7 +228,7 @@ def _trace(run: Run) -> Trace:
     losses, aurocs = run.losses, run.aurocs()
     loss = convergence([value for _, value in losses])
     score = convergence([value for _, value in aurocs])
-    remarks = f"loss {loss}".split("; ") + (f"AUROC {score}".split("; ") if aurocs else [])
+    remarks = f"loss: {loss}".split("; ") + (f"AUROC: {score}".split("; ") if aurocs else [])
     fold = f", {run.cell['protocol'].replace('_', ' ')}" if run.cell["protocol"].startswith("fold_") else ""
     return Trace(
         f"{run.normal_class}, seed {run.cell['seed']}{fold}",

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from novanda import datasets, methods
+from novanda import datasets, methods, metrics
 from novanda.benchmark.results import read_results
 from novanda.errors import DataError
 from novanda.method import Method
 
+_SAME = 1e-6  # two AUROCs of the same scores differ by rounding alone
 _KEY = re.compile(r"[0-9A-Za-z_-]{1,64}")  # it names files: no way out of the folder
 
 
@@ -106,13 +107,20 @@ class Run:
         """Headline scores of the test normals (N,) and of the novel samples (M,), higher = more novel.
 
         Raises:
-            DataError: the file of raw scores is missing or damaged.
+            DataError: the file of raw scores is missing, damaged, or that of another run.
         """
         found = self._arrays("scores", ("novel", self.score))
         novel, values = found["novel"], found[self.score]
         if novel.dtype != bool or novel.ndim != 1 or values.shape != novel.shape or values.dtype.kind != "f":
             raise DataError(f"{self._file('scores')} holds no scores (N,) beside novel (N,); run the cell again")
-        return values[~novel], values[novel]
+        normal, other = values[~novel], values[novel]
+        again = metrics.auroc(normal, other)
+        if abs(again - self.auroc) > _SAME:
+            raise DataError(
+                f"{self._file('scores')} gives an AUROC of {again:.4f} where the result line says {self.auroc:.4f}: "
+                "they are not of one run; run the cell again"
+            )
+        return normal, other
 
     def kept(self, *names: str) -> dict[str, np.ndarray]:
         """The named arrays that the cell was asked to keep. DataError where they are missing or damaged."""

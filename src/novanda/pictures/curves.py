@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.pictures.drawing import BLACK, GRAY, LINES, STYLES, WIDTH, new_figure, panel
+from novanda.pictures.drawing import BLACK, GRAY, LINES, STYLES, WIDTH, new_figure, panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +106,7 @@ def training_curves(methods: Mapping[str, Sequence[Trace]]) -> Figure:
             scores.text(0.5, 0.5, "not measured after each epoch", transform=scores.transAxes, ha="center", color=GRAY)
             scores.set_axis_off()
         figure.legend(
-            drawn.values(), drawn.keys(), loc="upper left", fontsize=8, frameon=False, borderpad=0, borderaxespad=0,
+            drawn.values(), map(plain, drawn), loc="upper left", fontsize=8, frameon=False, borderpad=0, borderaxespad=0,
             bbox_to_anchor=(8.75 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), labelspacing=0.7,
         )  # fmt: skip
         top += height
@@ -140,7 +140,7 @@ def roc_curves(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
             line = axes.plot(false, true, STYLES[place % len(STYLES)], color=LINES[place % len(LINES)], linewidth=1.4)
             drawn.setdefault(name, line[0])
         axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        axes.set_title(title, fontsize=10)
+        axes.set_title(plain(title), fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         axes.set_xlabel("normals flagged", fontsize=8)
@@ -173,7 +173,7 @@ def _finish_epochs(axes: Axes, title: str, values: Sequence[float]) -> None:
 
     if values and min(values) > 0 and max(values) > _MUCH * min(values):
         axes.set_yscale("log")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(plain(title), fontsize=11)
     axes.set_xlabel("epoch", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8)
@@ -182,7 +182,7 @@ def _finish_epochs(axes: Axes, title: str, values: Sequence[float]) -> None:
 
 def _legend_on_top(figure: Figure, drawn: Mapping[str, Any], columns: int = 6) -> None:
     figure.legend(
-        drawn.values(), drawn.keys(), loc="upper left",
+        drawn.values(), map(plain, drawn), loc="upper left",
         bbox_to_anchor=(0.8 / WIDTH, 1 - 0.05 / figure.get_figheight()),
         ncols=min(columns, len(drawn)), fontsize=9, frameon=False, borderpad=0, borderaxespad=0,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.pictures.drawing import BLACK, BLUE, GRAY, VERMILLION, WIDTH, new_figure, panel
+from novanda.pictures.drawing import BLACK, BLUE, GRAY, VERMILLION, WIDTH, new_figure, panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,10 +67,10 @@ def auroc_bars(panels: Mapping[str, Sequence[Bar]]) -> Figure:
                 axes.text(1.06, place, f"{bar.value:.3f}", va="center", fontsize=8)
             axes.axvline(0.5, color=GRAY, linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
-            axes.set_yticks(places, [bar.label for bar in bars])
+            axes.set_yticks(places, [plain(bar.label) for bar in bars])
             axes.tick_params(labelsize=8)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.set_title(name, fontsize=10, loc="left")
+            axes.set_title(plain(name), fontsize=10, loc="left")
         top += height
     _bars_legend(figure, any(bar.published is not None for bars in panels.values() for bar in bars))
     return figure
@@ -104,7 +104,7 @@ def embedding_maps(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
             drawn.setdefault(name, dots)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(title, fontsize=11)
+        axes.set_title(plain(title), fontsize=11)
     figure.legend(
         drawn.values(), drawn.keys(), loc="upper left", ncols=2, frameon=False, fontsize=10, borderpad=0,
         borderaxespad=0, bbox_to_anchor=(0.6 / WIDTH, 1 - 0.15 / figure.get_figheight()), markerscale=1.6,

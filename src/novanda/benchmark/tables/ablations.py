@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +19,23 @@ _WEIGHTS = ("local_weight", "global_weight", "prior_weight")
 _PARTS = ("removed", "reconstruction_loss", "latent_start")
 _NORMS = ("pyramid_weighting", "latent_reduction")
 _NOTE = (
-    "Published figures are means over all ten classes; measured ones are over the classes that are named, so compare "
-    "measured rows with one another. NDA with its default settings but for what the row says."
+    "Published figures are means over all ten classes. The measured mean is over the classes that every measured row "
+    "of the same budget has, so compare measured rows with one another. NDA with its default settings but for what the "
+    "row says."
 )
 _OF = {"removed_input": "removed", "reconstruction_loss": "reconstruction_loss", "latent_prior": "latent_start"}
 """Table 2's parts and NDA's settings; the values bear the same names in both."""
 
 
-def is_ablated(group: Group) -> bool:
-    """Whether a group belongs to an ablation: NDA without one of its parts, or with one in another reading."""
+def is_ablated(group: Group, without: Collection[str] = ()) -> bool:
+    """Whether a group belongs to an ablation: NDA without one of its parts, or with one in another reading.
+
+    Settings in `without` are not looked at.
+    """
     return group.method == "nda" and any(
         name in (*_PARTS, *_NORMS, "negatives") or (name in _WEIGHTS and not value)
         for name, value in group.settings.items()
+        if name not in without
     )
 
 
@@ -118,20 +123,26 @@ class _Base:
     Attributes:
         description: what they have in common.
         groups: (values of those settings, runs).
-        classes: that any of the runs was trained on.
+        classes: that any of the runs has a figure for.
+        shared: those that every one of its groups has, over which rows can be compared.
     """
 
     description: str
     groups: tuple[tuple[dict[str, Any], Group], ...]
     classes: tuple[str, ...]
+    shared: tuple[str, ...]
 
     def find(self, wanted: Mapping[str, Any]) -> Group | None:
         """The group with these values and, of what else the ablation varies, the whole method's."""
         return next((group for values, group in self.groups if values == {**_whole(values), **wanted}), None)
 
     def mean(self, group: Group | None, otherwise: Entry) -> Entry:
-        """Over the classes of this base, so that its rows can be compared."""
-        return otherwise if group is None else group.mean(self.classes, len(CIFAR10.classes))
+        """Over the classes that all groups of this base have, so that its rows can be compared."""
+        if group is None:
+            return otherwise
+        if group.classes and not self.shared:
+            return missing("no class in common")
+        return group.mean(self.shared, len(CIFAR10.classes))
 
 
 def _ablation(
@@ -158,7 +169,10 @@ def _ablation(
 
 
 def _bases(runs: Sequence[Run], fields: tuple[str, ...]) -> list[_Base]:
-    """NDA's runs on CIFAR-10 by what they have in common; only where at least one has something taken away."""
+    """NDA's runs on CIFAR-10 by what they have in common, if that is the whole method but for the settings varied.
+
+    Only where at least one of them has something taken away: the whole method alone is no ablation.
+    """
     found: dict[str, list[tuple[dict[str, Any], Group]]] = {}
     mine = [run for run in runs if run.data_set == "cifar10" and run.method["name"] == "nda"]
     for group in group_runs(mine):
@@ -167,11 +181,13 @@ def _bases(runs: Sequence[Run], fields: tuple[str, ...]) -> list[_Base]:
             found.setdefault(_in_common(group, fields), []).append((values, group))
     bases = []
     for groups in found.values():
-        if any(values != _whole(values) for values, _ in groups):
-            there = {name for _, group in groups for name in group.classes}
-            classes = tuple(sorted(there, key=lambda name: class_place("cifar10", name)))
-            description = groups[0][1].description(without=_varied(groups[0][1], fields))
-            bases.append(_Base(description, tuple(groups), classes))
+        varied = _varied(groups[0][1], fields)
+        if is_ablated(groups[0][1], without=varied) or all(values == _whole(values) for values, _ in groups):
+            continue
+        sides = [set(group.classes) for _, group in groups if group.classes]
+        there = sorted(set().union(*sides), key=lambda name: class_place("cifar10", name))
+        shared = tuple(name for name in there if all(name in side for side in sides))
+        bases.append(_Base(groups[0][1].description(without=varied), tuple(groups), tuple(there), shared))
     return sorted(bases, key=lambda base: (-len(base.groups), base.description))
 
 
