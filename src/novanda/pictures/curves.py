@@ -106,8 +106,8 @@ def training_curves(methods: Mapping[str, Sequence[Trace]]) -> Figure:
             scores.text(0.5, 0.5, "not measured after each epoch", transform=scores.transAxes, ha="center", color=GRAY)
             scores.set_axis_off()
         figure.legend(
-            drawn.values(), map(plain, drawn), loc="upper left", fontsize=8, frameon=False, borderpad=0, borderaxespad=0,
-            bbox_to_anchor=(8.75 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), labelspacing=0.7,
+            drawn.values(), map(plain, drawn), loc="upper left", fontsize=8, frameon=False, borderpad=0,
+            bbox_to_anchor=(8.75 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), borderaxespad=0, labelspacing=0.7,
         )  # fmt: skip
         top += height
     return figure
