@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def line(
         "commit": "abc123",
         "finished": "2026-01-02T03:04:05+00:00",
     }
-    return {**made, **more}
+    found: dict[str, Any] = json.loads(json.dumps({**made, **more}))  # as it is read back, without tuples
+    return found
 
 
 def failed(method: Method, normal_class: str = "frog", error: str = "it broke", **named: Any) -> dict[str, Any]:

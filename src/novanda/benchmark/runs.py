@@ -132,7 +132,8 @@ class Run:
     def _arrays(self, kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         path = self._file(kind)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here, because np.load leaves a file that it can not read open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in names}
             if any(array.dtype.kind not in "biuf" for array in arrays.values()):
                 raise ValueError("expected numbers")
