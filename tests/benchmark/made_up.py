@@ -27,16 +27,16 @@ def line(
     training: Training | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """A result line; `more` replaces or adds fields of the line, and `keep` of the cell."""
+    """A result line; `more` replaces or adds fields of the line, and gives the cell what it keeps and holds out."""
     cell = Cell(
         data_set=data_set, normal_class=normal_class, protocol=protocol, method=method, seed=seed,
         training=training or Training(), calibration_fraction=more.pop("calibration_fraction", 0.0),
+        keep=tuple(more.pop("keep", ())),
     )  # fmt: skip
     scores = {"mse": auroc} if isinstance(auroc, float) else auroc
-    keep = {"keep": more.pop("keep")} if "keep" in more else {}
     made = {
-        "key": more.pop("key", cell.key + "k" * bool(keep)),
-        "cell": {**cell.to_json(), **keep},
+        "key": cell.key,
+        "cell": cell.to_json(),
         "score": next(iter(scores)),
         "auroc": scores,
         "history": [],

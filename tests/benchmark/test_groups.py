@@ -39,6 +39,16 @@ def test_class_seed_and_fold_may_differ_and_nothing_else() -> None:
     assert len(group_runs([*same, *others])) == 7
 
 
+def test_copies_of_a_run_are_one_measurement() -> None:
+    runs = [run(NDA(), "frog", 0.6), run(NDA(), "frog", 0.6, keep=["curve"]), run(NDA(), "frog", 0.7, seed=1)]
+    assert len({each.key for each in runs}) == 3
+    entry = group(*runs).entry("frog")
+    assert entry.text == "0.650 ± 0.071"
+    assert entry.keys == (runs[0].key, runs[2].key)
+    broken = Run(runs[0].folder, failed(NDA(), "frog"))
+    assert group(broken, runs[1]).entry("frog").text == "0.600"
+
+
 def test_epochs_mean_nothing_where_no_gradient_is_taken() -> None:
     runs = [run(PCA(), training=Training(epochs=epochs), seed=epochs) for epochs in (1, 2)]
     assert [each.epochs for each in group_runs(runs)] == [0]

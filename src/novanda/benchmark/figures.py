@@ -113,12 +113,12 @@ def training_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """Loss and AUROC over epochs, a picture per data set; methods that measured the AUROC on their way come first."""
     for data_set in dict.fromkeys(run.data_set for run in runs):
         mine = [run for run in runs if run.data_set == data_set and run.losses and not Group((run,)).calibrated]
+        mine.sort(key=lambda run: not run.aurocs())  # of two copies of a run the one with an AUROC per epoch is drawn
         groups = [group for group in group_runs(mine) if not is_ablated(group) and group.epochs >= _SHORTEST]
-        groups.sort(key=lambda group: -any(bool(run.aurocs()) for run in group.runs))
         rows = {}
         keys: list[str] = []
         for group in groups[:_METHODS]:
-            shown = sorted(group.runs, key=lambda run: not run.aurocs())[:_TRACES]
+            shown = group.runs[:_TRACES]
             rows[_titled(group, groups)] = [_trace(run) for run in shown]
             keys += [run.key for run in shown]
         if rows:

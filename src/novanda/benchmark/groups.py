@@ -130,17 +130,23 @@ class Group:
         return _measured(statistics.fmean(map(statistics.fmean, by_class.values())), whole, runs, more)
 
 
-def group_runs(runs: Iterable[Run], apart: Collection[str] = ()) -> list[Group]:
-    """Runs put together that differ in class, seed and fold alone; `apart` names settings that may differ too."""
-    found: dict[str, list[Run]] = {}
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Runs put together that differ in data set, class, seed and fold alone.
+
+    Of cells that differ only in what they keep for pictures one counts, the first that did not fail: they are one and
+    the same measurement, and a deviation over copies would be 0.
+    """
+    found: dict[str, dict[tuple[Any, ...], Run]] = {}
     for run in runs:
         cell = run.cell
-        method = {name: value for name, value in run.method.items() if name not in apart}
         budget = cell["training"] if run.trained else None
         family = "fold" if is_fold(run) else cell["protocol"]
-        same = (method, budget, family, cell.get("image_size"), cell.get("calibration_fraction"))
-        found.setdefault(json.dumps(same, sort_keys=True), []).append(run)
-    return [Group(tuple(each)) for each in found.values()]
+        same = (run.method, budget, family, cell.get("image_size"), cell.get("calibration_fraction"))
+        members = found.setdefault(json.dumps(same, sort_keys=True), {})
+        repeat = (run.data_set, run.normal_class, cell["seed"], cell["protocol"])
+        if repeat not in members or (members[repeat].error is not None and run.error is None):
+            members[repeat] = run
+    return [Group(tuple(each.values())) for each in found.values()]
 
 
 def is_fold(run: Run) -> bool:
