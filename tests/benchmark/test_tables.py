@@ -68,7 +68,7 @@ def test_what_was_not_run_and_what_is_not_built_are_told_apart() -> None:
         if row["figures"].startswith("published"):
             unbuilt = published.system(row["method"]).method not in built
             assert row["settings, budget, protocol"].startswith("not built yet") == unbuilt
-    measured = [row for row in found if row["figures"] == "measured"]
+    measured = [row for row in found if row["figures"] == "not run"]
     assert {"Ours", "Neighbour", "OCSVM", "RotNet"} <= {row["method"] for row in measured}
     for row in measured:
         assert {row[name] for name in (*CIFAR10, "mean")} == {"not run"}
@@ -164,6 +164,10 @@ def test_classes_of_other_sets() -> None:
     )
     assert mnist.header[4:] == ("0", "1", "mean")
     assert texts(mnist)[0]["mean"] == "2 of 10 classes"
+    odd = [run(PCA(), "rain", 0.9) for _ in range(2)]
+    for each, name in zip(odd, ("a/b", "a:b"), strict=True):
+        each.line["cell"]["data_set"] = name
+    assert [table.name for table in class_tables(odd)] == ["classes_ab", "classes_ab_"]
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def table4(runs: Sequence[Run]) -> Table:
 
 def class_tables(runs: Sequence[Run]) -> list[Table]:
     """What was measured on each class of each data set but CIFAR-10, which has Table 3."""
-    tables = []
+    tables: list[Table] = []
     for data_set in dict.fromkeys(run.data_set for run in runs if run.data_set != "cifar10"):
         mine = [run for run in runs if run.data_set == data_set]
         there = {run.normal_class for run in mine}
@@ -79,7 +79,9 @@ def class_tables(runs: Sequence[Run]) -> list[Table]:
         ]
         if rows:
             title = f"{data_set_title(data_set)}: AUROC per class"
-            name = "classes_" + "".join(c for c in data_set if c.isalnum() or c == "_")[:40]
+            name = "classes_" + "".join(c for c in data_set if c.isascii() and (c.isalnum() or c == "_"))[:40]
+            while any(table.name == name for table in tables):  # of data sets whose names differ in other signs alone
+                name += "_"
             header = (*_HEAD, *shown, "mean")
             tables.append(Table(name, title, header, tuple(rows), _notes(mine), words=4))
     return tables
@@ -105,7 +107,7 @@ def _side_by_side(
         rows += [(*_measured_head(group, system.row), *measured_row(group)) for group in ours]
         groups = [group for group in groups if group not in ours]
         if built and not ours:
-            rows.append((text(system.row), text("measured"), missing(), text(""), *[missing()] * width))
+            rows.append((text(system.row), missing(), text(""), text(""), *[missing()] * width))
     rows += [(*_measured_head(group, group.title), *measured_row(group)) for group in groups]
     return rows
 
