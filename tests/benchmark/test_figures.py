@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import line, write, write_kept, write_scores
 from PIL import Image
 
-from benchmark.made_up import line, write, write_kept, write_scores
 from novanda import pictures
 from novanda.benchmark.figures import Picture, every_picture
 from novanda.benchmark.runs import read_runs

@@ -6,8 +6,8 @@ import dataclasses
 import statistics
 
 import pytest
+from made_up import failed, line, run
 
-from benchmark.made_up import failed, line, run
 from novanda.benchmark.groups import Group, group_runs
 from novanda.benchmark.runs import Run
 from novanda.methods import NDA, PCA, RotNet

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import failed, line, write, write_kept, write_scores
 from playwright.sync_api import Browser, Page
 
-from benchmark.made_up import failed, line, write, write_kept, write_scores
 from novanda.benchmark.page import pretty
 from novanda.benchmark.report import make_report, write_report
 from novanda.cli import main

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import failed, line, run, write, write_kept, write_scores
 
-from benchmark.made_up import failed, line, run, write, write_kept, write_scores
 from novanda.benchmark.runs import Run, read_runs
 from novanda.errors import DataError
 from novanda.methods import NDA, PCA, NearestNeighbour

@@ -9,8 +9,8 @@ import statistics
 from typing import Any
 
 import pytest
+from made_up import failed, run
 
-from benchmark.made_up import failed, run
 from novanda import datasets
 from novanda.benchmark import published
 from novanda.benchmark.runs import Run
