@@ -60,7 +60,7 @@ def _drops(
     hidden, blurred = _regions(images), _blurred(images)
     step = max(1, min(256, _CHUNK // images[0].numel()))
     parts = []
-    for some, there in zip(which.split(step), place.split(step), strict=True):
+    for some, there in zip(torch.split(which, step), torch.split(place, step), strict=True):
         some = some.to(images.device)
         shown = torch.where(hidden[there.to(images.device)][:, None], blurred[some], images[some])
         shown = shown.contiguous(memory_format=torch.channels_last)
