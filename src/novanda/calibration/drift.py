@@ -12,7 +12,7 @@ import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Drift:
         log10_evidence: how far the stake had grown when it was largest, as a power of ten; 2 is a hundredfold.
         found: whether it ever reached 1 / level.
         position: of the recent scores the one, counted from 0, at which it first did; None where it did not.
+        towards: the way in which the scores differed there; None where no drift was found.
         mean_p_value: of the recent ones, each compared with all scores before it: about 0.5 without drift, less where
             the recent ones are more novel.
         flagged: share of the recent scores above the calibration's threshold.
@@ -45,6 +46,7 @@ class Drift:
     log10_evidence: float
     found: bool
     position: int | None
+    towards: Literal["more novel", "less novel"] | None
     mean_p_value: float
     flagged: float
     false_alarm_rate: float
@@ -53,14 +55,13 @@ class Drift:
         """The findings in plain words."""
         enough = required_scores(self.level)
         if self.position is not None:
-            way = "more novel" if self.mean_p_value < 0.5 else "less novel"
             yield (
-                f"drift: the recent {self.count:,} are {way} than the normals that set the threshold; it shows from "
-                f"number {self.position + 1:,} on. By chance alone this happens in at most {self.level:g} of all checks."
+                f"drift: by number {self.position + 1:,} of {self.count:,} recent scores they had become {self.towards} than "
+                f"the normals that set the threshold; by chance this happens in at most {self.level:g} of all checks"
             )
             yield (
                 "The false-alarm rate no longer holds. If what you see is still normal, calibrate on it: novanda "
-                "calibrate --replace. If it is not, look at the most novel: many novelties look like drift."
+                "calibrate --replace. If it is not, look at the most novel: many novelties look like drift"
             )
         elif self.count < enough:
             yield f"too few to tell: {self.count:,} recent scores; drift can show from {enough:,} on"
@@ -108,14 +109,16 @@ def drift(calibration: Calibration, novelty: np.ndarray, *, level: float = 0.01,
         )
     scores = scores.astype(np.float64)
     p_values = _online_p_values(calibration.scores, scores, np.random.default_rng(seed))
-    grown = _stakes(p_values)
+    grown, bets = _stakes(p_values)
     reached = np.flatnonzero(grown >= -math.log(level))
+    position = int(reached[0]) if len(reached) else None
     return Drift(
         count=len(scores),
         level=float(level),
         log10_evidence=float(grown.max()) / math.log(10),
-        found=len(reached) > 0,
-        position=int(reached[0]) if len(reached) else None,
+        found=position is not None,
+        position=position,
+        towards=None if position is None else "more novel" if bets[position] < 0 else "less novel",
         mean_p_value=float(p_values.mean()),
         flagged=float(np.mean(scores > calibration.threshold)),
         false_alarm_rate=calibration.false_alarm_rate,
@@ -138,11 +141,12 @@ def _online_p_values(held_out: np.ndarray, recent: np.ndarray, generator: np.ran
     return result
 
 
-def _stakes(p_values: np.ndarray) -> np.ndarray:
-    """The logarithm of the Simple Jumper's stake after each p-value, begun at 0: (m,) to (m,)."""
+def _stakes(p_values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """After each p-value the logarithm of the Simple Jumper's stake, begun at 0, and its mean bet: (m,) twice."""
     shares = [1 / len(_BETS)] * len(_BETS)
-    grown, logarithms = 0.0, []
-    for p_value in p_values.tolist():
+    grown = 0.0
+    logarithms, bets = np.empty(len(p_values)), np.empty(len(p_values))
+    for place, p_value in enumerate(p_values.tolist()):
         shares = [
             ((1 - _JUMP) * share + _JUMP / len(_BETS)) * (1 + bet * (p_value - 0.5))
             for bet, share in zip(_BETS, shares, strict=True)
@@ -151,5 +155,6 @@ def _stakes(p_values: np.ndarray) -> np.ndarray:
         total = sum(shares)
         shares = [share / total for share in shares]
         grown += math.log(total)
-        logarithms.append(grown)
-    return np.array(logarithms)
+        logarithms[place] = grown
+        bets[place] = sum(bet * share for bet, share in zip(_BETS, shares, strict=True))
+    return logarithms, bets

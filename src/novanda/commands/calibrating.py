@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,8 +119,6 @@ def _scores_of_normals(
 def _with_normals(
     detector: Detector, before: Calibration | None, scores: np.ndarray | None, rate: float | None, replace: bool
 ) -> Calibration:
-    from dataclasses import replace as changed
-
     import numpy as np
 
     from novanda.calibration import Calibration
@@ -126,11 +126,8 @@ def _with_normals(
     if before is None:
         if scores is None:
             raise InputError("there are no scores to move a threshold on yet: give normal images")
-        if rate is None:
-            rate = (
-                detector.false_alarm_rate if detector.calibration_ is None else detector.calibration_.false_alarm_rate
-            )
-        return Calibration(scores, rate)
+        in_force = detector if detector.calibration_ is None else detector.calibration_
+        return Calibration(scores, in_force.false_alarm_rate if rate is None else rate)
     rate = before.false_alarm_rate if rate is None else rate
     if scores is None:
         return before.with_rate(rate)
@@ -141,7 +138,13 @@ def _with_normals(
 def _with_confirmed(calibration: Calibration, path: Path) -> Calibration:
     import numpy as np
 
-    scores = [novelty for novelty, marked in _rows(path) if marked]
+    rows = list(_rows(path))
+    if any(row.chosen is None and not row.flagged for row in rows):
+        raise InputError(
+            f"{path} holds rows that are not flagged, so nobody has picked the false alarms in it: leave only their "
+            f"rows in, or add a column {_MARK} that says yes in theirs"
+        )
+    scores = [row.novelty for row in rows if row.chosen is not False]
     after = calibration.with_false_alarms(np.array(scores))
     added = len(after) - len(calibration)
     if added == 0:
@@ -150,10 +153,8 @@ def _with_confirmed(calibration: Calibration, path: Path) -> Calibration:
             f"threshold of {calibration.threshold:.6g} and be none that was added before"
         )
     left = len(scores) - added
-    say(
-        f"{added} false alarms added"
-        + (f", {left} left out: not above the threshold, or there already" if left else "")
-    )
+    reason = f", {left} left out: not above the threshold, or there already" if left else ""
+    say(f"{added} false alarms added{reason}")
     return after
 
 
@@ -181,7 +182,7 @@ def drift(
         raise InputError("say whose scores to look at: CSV files that `novanda score` wrote, oldest first")
     check_writable(out)
     detector = load_detector(model)
-    novelty = np.array([value for path in scores for value, _ in _rows(path)])
+    novelty = np.array([row.novelty for path in scores for row in _rows(path)])
     if not len(novelty):
         raise DataError(f"{scores[0]}: expected rows with a novelty; found none")
     found = calibration.drift(detector.calibration(source), novelty, level=level)
@@ -192,8 +193,17 @@ def drift(
     return 0
 
 
-def _rows(path: Path) -> Iterator[tuple[float, bool]]:
-    """The novelty in each row of a score file that has one, and whether the row is marked (all are where none is)."""
+@dataclass(frozen=True)
+class _Row:
+    """What a row of a score file says; `chosen` is None where the file has no column for it."""
+
+    novelty: float
+    flagged: bool
+    chosen: bool | None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """The rows of a score file that have a novelty: a file that could not be read has none."""
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
@@ -201,15 +211,21 @@ def _rows(path: Path) -> Iterator[tuple[float, bool]]:
             if "novelty" not in names:
                 raise DataError(f"{path}: expected a CSV file with a column novelty, as `novanda score` writes it")
             for row in rows:
-                text = (row["novelty"] or "").strip()
-                if not text:  # a file that could not be read has a row without a score
+                text = row["novelty"] or ""
+                if not text.strip():
                     continue
-                try:
-                    novelty = float(text)
-                except ValueError:
-                    novelty = math.nan
-                if not math.isfinite(novelty):
+                if not _is_finite(text):
                     raise DataError(f"{path} line {rows.line_num}: expected a finite novelty; got {text!r}")
-                yield novelty, _MARK not in names or (row[_MARK] or "").strip().lower() in _YES
-    except (OSError, csv.Error) as error:
+                chosen = (row[_MARK] or "").strip().lower() in _YES if _MARK in names else None
+                yield _Row(float(text), row.get("is_novel") != "false", chosen)
+    except OSError as error:
+        raise DataError(f"{path}: expected a CSV file of scores: {error.strerror or error}") from error
+    except csv.Error as error:
         raise DataError(f"{path}: expected a CSV file of scores; it can not be read: {error}") from error
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

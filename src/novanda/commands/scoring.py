@@ -63,7 +63,7 @@ def score(
     detector = load_detector(model)
     screening = false_discovery_rate is not None
     calibration = detector.calibration(source) if screening or source is not None else detector.calibration_
-    if screening:
+    if false_discovery_rate is not None:
         _screened([], false_discovery_rate)  # refuses what is no rate before anything is scored
     samples = open_new(detector, photos, data_root)
     # On a terminal that shows the rows themselves a bar would only be in their way.
@@ -87,13 +87,17 @@ def score(
             else:
                 rows.writerow(row)
         if false_discovery_rate is not None:
-            rows.writerows(_screened(kept, false_discovery_rate))
+            kept = _screened(kept, false_discovery_rate)
+            rows.writerows(kept)
     decided = (
         f", {novel} novel at a false-alarm rate of {calibration.false_alarm_rate:g}"
         if calibration
         else "; the detector has no threshold, so nothing is decided"
     )
     say(f"{len(samples) - broken} scored{decided}" + (f", {broken} unreadable" if broken else ""))
+    if screening:
+        found = sum(row[-1] == "true" for row in kept)
+        say(f"{found} discoveries at a false-discovery rate of {false_discovery_rate:g}")
     if out is not None:
         say(f"written to {out}")
     return 2 if broken else 0
@@ -112,22 +116,17 @@ def _row(path: str, outcome: float | DataError, calibration: Calibration | None)
 
 
 def _screened(rows: list[list[str]], rate: float) -> list[list[str]]:
-    """The rows with the columns of a batch's screening; says how many were found."""
+    """The rows of a batch with the columns of its screening."""
     import numpy as np
 
     from novanda.calibration import adjusted_p_values, discoveries
 
-    scored = [row for row in rows if row[2]]
-    p_values = np.array([float(row[2]) for row in scored])
+    p_values = np.array([float(row[2]) for row in rows if row[2]])
     found = iter(zip(adjusted_p_values(p_values).tolist(), discoveries(p_values, rate).tolist(), strict=True))
     result = []
-    number = 0
     for row in rows:
-        adjusted, is_discovery = next(found) if row[2] else ("", None)
-        number += bool(is_discovery)
-        result.append([*row, str(adjusted), "" if is_discovery is None else str(is_discovery).lower()])
-    if rows:
-        say(f"{number} discoveries at a false-discovery rate of {rate:g}")
+        adjusted, is_discovery = next(found) if row[2] else ("", "")
+        result.append([*row, str(adjusted), str(is_discovery).lower()])
     return result
 
 
