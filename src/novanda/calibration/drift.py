@@ -56,8 +56,9 @@ class Drift:
         enough = required_scores(self.level)
         if self.position is not None:
             yield (
-                f"drift: by number {self.position + 1:,} of {self.count:,} recent scores they had become {self.towards} than "
-                f"the normals that set the threshold; by chance this happens in at most {self.level:g} of all checks"
+                f"drift: by number {self.position + 1:,} of {self.count:,} recent scores they were {self.towards} "
+                "than the normals that set the threshold; by chance this happens in at most "
+                f"{self.level:g} of all checks"
             )
             yield (
                 "The false-alarm rate no longer holds. If what you see is still normal, calibrate on it: novanda "
