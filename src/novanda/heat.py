@@ -88,7 +88,7 @@ def _blurred(images: Tensor) -> Tensor:
     A region painted gray would be a novelty of its own.
     """
     height, width = images.shape[2:]
-    parts = [math.ceil(min(_GRID, side) / 2) for side in (height, width)]
+    parts = math.ceil(min(_GRID, height) / 2), math.ceil(min(_GRID, width) / 2)
     coarse = functional.adaptive_avg_pool2d(images, parts)
     return functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 

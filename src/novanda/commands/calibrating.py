@@ -75,7 +75,7 @@ def calibrate(
         raise InputError("--replace needs normal images whose scores take the place of those in force")
     check_writable(out)
     detector = load_detector(model)
-    before = detector.sources_.get(source) if source else detector.calibration_
+    before = detector.calibration_ if source is None else detector.sources_.get(source)
     scores, broken = _scores_of_normals(detector, photos, strict, data_root) if photos else (None, 0)
     after = _with_normals(detector, before, scores, false_alarm_rate, replace)
     if confirm is not None:
