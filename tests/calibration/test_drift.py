@@ -33,14 +33,19 @@ def test_p_values_against_a_plain_loop() -> None:
         pool.append(score)
 
 
+def drawing(kind: str, generator: np.random.Generator) -> Callable[[int], np.ndarray]:
+    kinds: dict[str, Callable[[int], np.ndarray]] = {
+        "continuous": lambda size: generator.standard_cauchy(size),
+        "ties": lambda size: generator.poisson(1, size).astype(np.float64),
+        "constant": lambda size: np.zeros(size),
+    }
+    return kinds[kind]
+
+
 @pytest.mark.parametrize("kind", ["continuous", "ties", "constant"])
 def test_p_values_are_uniform_and_independent_even_with_ties(kind: str) -> None:
     generator = np.random.default_rng(1)
-    draw: Callable[[int], np.ndarray] = {
-        "continuous": generator.standard_cauchy,
-        "ties": lambda size: generator.poisson(1, size).astype(float),
-        "constant": np.zeros,
-    }[kind]
+    draw = drawing(kind, generator)
     rows = np.array([_online_p_values(np.sort(draw(19)), draw(5), generator) for _ in range(1500)])
     assert kstest(rows.ravel(), "uniform").pvalue > 1e-3
     correlations = np.corrcoef(rows.T)[np.triu_indices(5, 1)]
@@ -63,8 +68,7 @@ def test_the_stake_is_that_of_the_published_algorithm() -> None:
 
 @pytest.mark.parametrize("kind", ["continuous", "ties"])
 def test_false_alarms_of_the_check_stay_within_its_level(kind: str) -> None:
-    generator = np.random.default_rng(3)
-    draw = generator.standard_normal if kind == "continuous" else lambda size: generator.poisson(1, size).astype(float)
+    draw = drawing(kind, np.random.default_rng(3))
     level = 0.1
     found = np.mean([against(draw(150), draw(60), level=level).found for _ in range(1000)])
     assert found <= level + 3 * math.sqrt(level * (1 - level) / 1000)

@@ -117,7 +117,8 @@ def test_a_source_has_a_threshold_of_its_own(run: Run, zeros: Path, model: Path,
         assert float(row["p_value"]) == own.p_value(np.array([float(row["novelty"])]))[0]
         assert row["is_novel"] == str(float(row["novelty"]) > own.threshold).lower()
     for command in ("score", "evaluate", "explain"):
-        more = {"evaluate": ["--normal"], "explain": ["--out", tmp_path / "w.png"]}.get(command, [])
+        flags: dict[str, list[str | Path]] = {"evaluate": ["--normal"], "explain": ["--out", tmp_path / "w.png"]}
+        more = flags.get(command, [])
         wrong = run(command, model, *more, zeros / "novel", "--source", "camera 2")
         assert (wrong.code, wrong.out) == (2, ""), command
         assert "('camera 1'); got 'camera 2'" in wrong.err
@@ -196,7 +197,7 @@ def test_broken_files_are_left_out(run: Run, zeros: Path, model: Path, tmp_path:
         (["calibrate", "MODEL", "--false-alarm-rate", "2"], "strictly between 0 and 1"),
         (["calibrate", "MODEL", "--source", "new", "--false-alarm-rate", "0.1"], "give normal images"),
         (["calibrate", "MODEL", "NOVEL", "--source", "new", "--false-alarm-rate", "0.05"], "got 10"),
-        (["calibrate", "MODEL", "NOVEL", "--source", " "], "a source is a name"),
+        (["calibrate", "MODEL", "NOVEL", "--source", " ", "--false-alarm-rate", "0.1"], "a source is a name"),
         (["calibrate", "MODEL", "--confirm", "NOWHERE"], "No such file"),
         (["calibrate", "MODEL", "--confirm", "TEXT"], "with a column novelty"),
         (["calibrate", "MODEL", "--confirm", "ODD"], "line 3: expected a finite novelty; got 'many'"),
