@@ -5,19 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from scans import Run, runner, write_zeros
 from scipy.stats import false_discovery_control
 
 from novanda.calibration import Calibration, drift
 from novanda.detector import Detector
 
-Run = Callable[..., SimpleNamespace]
+
+@pytest.fixture(scope="module")
+def zeros(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_zeros(tmp_path_factory.mktemp("zeros"))
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    return runner(capfd)
 
 
 @pytest.fixture

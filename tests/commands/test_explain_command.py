@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from scans import Run, runner, write_zeros
 
 from novanda import explain, pictures
 from novanda.detector import Detector
 
-Run = Callable[..., SimpleNamespace]
+
+@pytest.fixture(scope="module")
+def zeros(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_zeros(tmp_path_factory.mktemp("zeros"))
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    return runner(capfd)
 
 
 def test_one_image_gives_one_picture(run: Run, zeros: Path, tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ from novanda.cli import main
 Run = Callable[..., SimpleNamespace]
 
 
-@pytest.fixture(scope="session")
-def zeros(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_zeros(root: Path) -> Path:
     """zeros.novanda, learned from 100 zeros; more of them in normal/, ones in novel/; 8 x 8 PNGs."""
-    root = tmp_path_factory.mktemp("zeros")
     found = load_digits()
     images = (found.images * 255 / 16).astype(np.uint8)
     zeros, ones = images[found.target == 0], images[found.target == 1]
@@ -32,9 +30,8 @@ def zeros(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit code, standard output, standard error."""
+def runner(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process: exit code, standard output, standard error."""
 
     def command(*words: str | Path | float) -> SimpleNamespace:
         capfd.readouterr()
