@@ -70,7 +70,7 @@ def _drops(
 
 
 def _regions(images: Tensor) -> Tensor:
-    """Which pixels each hidden region covers, (regions, H, W) bool: twice as wide as their distance."""
+    """Which pixels each hidden region covers, (regions, H, W) bool: about twice as wide as their distance."""
 
     def spans(side: int) -> Tensor:
         count = min(_GRID, side)
