@@ -1,4 +1,4 @@
-"""What the tests of running cells share: a tiny data set on disk, and cells of a second each."""
+"""What tests share."""
 
 from __future__ import annotations
 
