@@ -82,10 +82,12 @@ def negatives_grid(runs: Sequence[Run]) -> Table:
     """Does the negative augmentation carry anything? Estimators by kind of negatives; not in the paper."""
     fields = (*_WEIGHTS, "negatives")
     rows: list[tuple[Entry, ...]] = []
-    for base in _bases(runs, fields):
+    for number, base in enumerate(_bases(runs, fields)):
         for words, on in _ESTIMATORS.items():
             weights = dict(zip(_WEIGHTS, on, strict=True))
             cells = [base.find({**weights, "negatives": kind}) for kind in _NEGATIVES]
+            if not any(cells) and number:
+                continue
             moot = missing("no negatives enter") if not (on[0] or on[1]) else missing()
             means = [base.mean(group, moot if place else missing()) for place, group in enumerate(cells)]
             repeats = next((group.repeats() for group in cells if group), "")
@@ -148,14 +150,16 @@ class _Base:
 def _ablation(
     name: str, title: str, columns: tuple[str, ...], settings: Sequence[_Setting], runs: Sequence[Run]
 ) -> Table:
-    """Every published setting, at each budget and protocol that was run, or once as not run."""
+    """Every published setting once, at the budget with the most of them or as not run; at others what was run."""
     bases = _bases(runs, tuple(dict.fromkeys(field for setting in settings for field in setting.wanted)))
     classes = sorted({c for base in bases for c in base.classes}, key=lambda c: class_place("cifar10", c))
     rows: list[tuple[Entry, ...]] = []
-    for base in bases or (None,):
+    for number, base in enumerate(bases or (None,)):
         for setting in settings:
             words = tuple(map(text, setting.words))
             group = None if base is None else base.find(setting.wanted)
+            if group is None and number:
+                continue
             if base is None or group is None:
                 described = missing() if base is None else text(base.description)
                 figures = tuple([missing()] * (len(classes) + 1))
