@@ -188,6 +188,25 @@ def test_normals_without_any_heat_leave_a_scale_above_nil() -> None:
         assert HeatScale.from_json(scale.to_json(), method) == scale
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Astray(Black):
+    """Gives no number for the samples whose first value is bright."""
+
+    def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        lost = torch.where(images[:, :1, :1, :1] > 0, torch.nan, -1.0)
+        return lost.expand_as(images)
+
+
+def test_what_is_no_number_leaves_the_scale_finite() -> None:
+    images = np.zeros((6, 8, 8), np.uint8)
+    images[:, 4, 4] = 255
+    for bright in (3, 6):
+        images[:bright, 0, 0] = 255
+        normals = Normals(ArraySource(images))
+        scale = measured(Astray(), nn.Module(), {}, normals, held_out=True, generator=np.random.default_rng(0))
+        assert scale.value == pytest.approx(2.0 if bright == 3 else 1.0)
+
+
 def test_kinds() -> None:
     assert heat_kind(PCA()) == "error"
     assert heat_kind(NearestNeighbour()) == "occlusion"
