@@ -25,7 +25,10 @@ from novanda import training
 from novanda.cli import main
 from novanda.detector import Detector
 
-COMMANDS = ("inspect", "fit", "score", "evaluate", "list", "download", "bench", "report", "doctor")
+COMMANDS = (
+    *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift"),
+    *("list", "download", "bench", "report", "doctor"),
+)
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 Run = Callable[..., SimpleNamespace]
@@ -97,7 +100,8 @@ def test_fit_says_what_it_will_do_and_what_it_did(run: Run, digits: Path, tmp_pa
         lines[1] == "PCA reconstruction: learning from 80 samples of 8 x 8 x 1, 20 more held out to set the threshold"
     )
     assert "set by 20 held-out normals for a false-alarm rate of 0.1" in lines[2]
-    assert lines[3:] == [f"written to {out}"]
+    assert lines[3].startswith("the file keeps 80 of the training images")
+    assert lines[4:] == [f"written to {out}"]
     detector = Detector.load(out)
     assert detector.training_count_ == 80
     assert detector.calibration().false_alarm_rate == 0.1

@@ -18,6 +18,8 @@ from typing import Any
 import tyro
 
 from novanda.commands.benching import bench
+from novanda.commands.calibrating import calibrate, drift
+from novanda.commands.explaining import explain
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
 from novanda.commands.reporting import report
@@ -64,6 +66,9 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "fit": fit_command(given) if given[:1] == ["fit"] else fit,
         "score": score,
         "evaluate": evaluate,
+        "explain": explain,
+        "calibrate": calibrate,
+        "drift": drift,
         "list": list_names,
         "download": download,
         "bench": bench,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,18 +22,20 @@ from torch import Tensor, nn
 
 from novanda import methods
 from novanda.calibration import Calibration, required
-from novanda.checkpoint import read_archive, write_archive
+from novanda.checkpoint import read_archive, rewrite_archive, write_archive
 from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
+from novanda.examples import Examples, kept
+from novanda.heat import HeatScale, measured
 from novanda.method import Method, Reference
 from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, SampleSpec, Source
-from novanda.sources import ArraySource, ImageFiles, open_source
+from novanda.sources import ArraySource, open_source, read_each
 from novanda.training import Epoch, Training, resolve_device, seeded, train
 
 _MEMBER = "detector.json"
 _SCHEMA = 1
 _SMALL_SAMPLE = 2**20  # values; what a file may make `load` compute without a second thought
-_SPLIT, _BUILD, _TRAIN = 1, 2, 3  # what a seed is used for, so that no two uses share random numbers
+_SPLIT, _BUILD, _TRAIN, _EXPLAIN = 1, 2, 3, 4  # what a seed is used for, so that no two uses share random numbers
 
 
 class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -47,11 +49,16 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         calibration_fraction: share of the normals that is not trained on but sets the threshold, in [0, 1). With 0
             there is no threshold: `score_samples` works, `predict` and `p_value` raise CalibrationError.
         image_size: side in pixels to which images are resized; None keeps the images' own where the method can take it.
+        keep_examples: how many of the training images to keep, at the detector's size, to show those that a new one is
+            most like. They are saved with the detector: whoever has its file can look at them. 0 keeps none.
 
     Attributes after `fit`:
         spec_: what one sample looks like.
         calibration_: the held-out normals' scores and the asked rate; None with calibration_fraction = 0.
+        sources_: calibrations of sources that have their own, such as one of several cameras, by their name.
         offset_: `decision_function` = `score_samples` - offset_; negative means novel.
+        heat_: how much heat normals show in an explanation's map; None for features, and in files of older versions.
+        examples_: the training images kept, drawn by the seed; None where none are.
         history_: one `Epoch` per pass over the data; empty for methods without gradients.
         training_count_: number of samples trained on.
         note_: sentences on what was read and changed (files chosen, images resized).
@@ -59,6 +66,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     """
 
     calibration_: Calibration | None
+    sources_: dict[str, Calibration]
+    heat_: HeatScale | None
+    examples_: Examples | None
     offset_: float | None
     skipped_: dict[str, str]
 
@@ -71,6 +81,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
         image_size: int | None = None,
+        keep_examples: int = 256,
     ) -> None:
         self.method = method
         self.training = training
@@ -78,6 +89,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
         self.image_size = image_size
+        self.keep_examples = keep_examples
 
     # -----------------------------------------------------------------------------------------------------------
     # Learning
@@ -189,12 +201,39 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if len(held_out):
             novelty = next(iter(self._novelty(Normals(source, held_out, device=device)).values()))
             self.calibrate(Calibration(novelty, self.false_alarm_rate))
+        if source.spec.kind != "features":
+            self._prepare_explanations(source, learned, held_out)
 
-    def calibrate(self, calibration: Calibration) -> Self:
-        """Decide by this calibration from now on, without retraining; returns self."""
+    def _prepare_explanations(self, source: Source, learned: np.ndarray, held_out: np.ndarray) -> None:
+        """Measure what normals look like in an explanation, and keep some, while they are at hand."""
+        generator = np.random.default_rng([self.seed, _EXPLAIN])
+        learnt = self.method_, self.model_, self.reference_
+        unseen = Normals(source, held_out if len(held_out) else learned, device=self.device_)
+        self.heat_ = measured(*learnt, unseen, held_out=len(held_out) > 0, generator=generator)
+        self.examples_ = kept(*learnt, source, learned, self.keep_examples, device=self.device_, generator=generator)
+
+    def measure_heat(self, unseen: Normals) -> Self:
+        """Take the scale of explanations' maps from normals that the detector was not trained on; returns self."""
+        check_is_fitted(self, "spec_")
+        generator = np.random.default_rng([self.seed, _EXPLAIN])
+        self.heat_ = measured(self.method_, self.model_, self.reference_, unseen, held_out=True, generator=generator)
+        return self
+
+    def calibrate(self, calibration: Calibration, source: str | None = None) -> Self:
+        """Decide by this calibration from now on, without retraining; returns self.
+
+        Args:
+            calibration: the scores of normals that the detector was not trained on, and a rate.
+            source: a name to keep it by, for samples of one source alone; None: for all others.
+        """
         check_is_fitted(self, "spec_")
         if not isinstance(calibration, Calibration):
             raise InputError(f"expected a calibration.Calibration; got {calibration!r}; make one of normals' novelty")
+        if source is not None:
+            if not isinstance(source, str) or not source.strip():
+                raise InputError(f"a source is a name, such as 'camera 1'; got {source!r}")
+            self.sources_[source] = calibration
+            return self
         self.calibration_ = calibration
         self.offset_ = -calibration.threshold
         return self
@@ -230,6 +269,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise InputError(f"seed must be a whole number of at least 0; got {self.seed!r}")
         if self.image_size is not None and not _is_whole(self.image_size, least=1):
             raise InputError(f"image_size must be a whole number of pixels or None; got {self.image_size!r}")
+        if not _is_whole(self.keep_examples, least=0):
+            raise InputError(f"keep_examples must be a whole number of at least 0; got {self.keep_examples!r}")
         fraction = self.calibration_fraction
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
             raise InputError(f"calibration_fraction must lie in [0, 1); got {fraction!r}")
@@ -279,6 +320,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.history_: list[Epoch] = []
         self.calibration_ = None
         self.offset_ = None
+        self.sources_ = {}
+        self.heat_ = None
+        self.examples_ = None
         self.note_ = ""
         self.skipped_ = {}
         if spec.kind == "features":
@@ -341,9 +385,22 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 parts.append(part.cpu())
         return torch.cat(parts)
 
-    def calibration(self) -> Calibration:
-        """The calibration in force; CalibrationError where the detector was fitted without held-out normals."""
+    def calibration(self, source: str | None = None) -> Calibration:
+        """The calibration in force; CalibrationError where the detector was fitted without held-out normals.
+
+        Args:
+            source: of this source alone; InputError for one that has none. `predict` and `p_value` are by the
+                calibration for all: for a source, give `novelty_score` to its calibration.
+        """
         check_is_fitted(self, "spec_")
+        if source is not None:
+            if source not in self.sources_:
+                known = ", ".join(map(repr, sorted(self.sources_))) or "none yet"
+                raise InputError(
+                    f"expected a source with a calibration of its own ({known}); got {source!r}. Check the name, or "
+                    "calibrate it: novanda calibrate --source"
+                )
+            return self.sources_[source]
         if self.calibration_ is None:
             raise CalibrationError(
                 "this detector has no threshold: it was fitted with calibration_fraction=0. Fit it with normals "
@@ -359,7 +416,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         check_is_fitted(self, "spec_")
         for start in range(0, len(source), batch_size):
             positions = range(start, min(start + batch_size, len(source)))
-            read = _read_each(source, positions)
+            read = read_each(source, positions)
             whole = [sample for sample in read if not isinstance(sample, DataError)]
             rows: list[dict[str, float]] = []
             if whole:
@@ -413,6 +470,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             if not name.startswith(self.method_.training_only)
         }
         tensors |= {f"reference/{name}": tensor for name, tensor in self.reference_.items()}
+        if self.examples_ is not None:
+            tensors |= {f"examples/{name}": tensor for name, tensor in self.examples_.tensors().items()}
         content = {
             "schema": _SCHEMA,
             "novanda": version("novanda"),
@@ -424,11 +483,34 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             "false_alarm_rate": float(self.false_alarm_rate),
             "calibration_fraction": self.calibration_fraction,
             "image_size": self.image_size,
-            "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
+            "keep_examples": self.keep_examples,
+            "examples": None if self.examples_ is None else self.examples_.to_json(),
+            **self._decisions(),
             "history": [asdict(epoch) for epoch in self.history_],
             "note": self.note_,
         }
         write_archive(Path(path), _MEMBER, content, tensors)
+
+    def _decisions(self) -> dict[str, Any]:
+        """What of the file can change without retraining."""
+        return {
+            "heat": None if self.heat_ is None else self.heat_.to_json(),
+            "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
+            "sources": {name: calibration.to_json() for name, calibration in self.sources_.items()},
+        }
+
+    def save_calibration(self, path: str | Path, out: str | Path | None = None) -> None:
+        """Write how this detector decides into the file that it was loaded from, or into a copy, atomically.
+
+        The weights are copied byte for byte, and what a newer version put into the file stays.
+
+        Args:
+            path: the file that it was loaded from.
+            out: where to write; None: the same file.
+        """
+        check_is_fitted(self, "spec_")
+        content, _ = read_archive(Path(path), _MEMBER)
+        rewrite_archive(Path(path), Path(path if out is None else out), _MEMBER, {**content, **self._decisions()})
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
@@ -455,6 +537,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 false_alarm_rate=content["false_alarm_rate"],
                 calibration_fraction=content["calibration_fraction"],
                 image_size=content["image_size"],
+                keep_examples=content.get("keep_examples", 0),  # files of version 0.1 kept none
             )
             detector._check_settings()
             model = _load_model(method, spec, count, _below("model/", tensors), _below("reference/", tensors))
@@ -463,8 +546,14 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             detector.history_ = [Epoch(**epoch) for epoch in content["history"]]
             detector.note_ = str(content["note"])
             _try_shapes(detector)
+            if content.get("heat") is not None:
+                detector.heat_ = HeatScale.from_json(content["heat"], method)
+            if content.get("examples") is not None:
+                detector.examples_ = Examples.from_file(content["examples"], _below("examples/", tensors), spec)
             if content["calibration"] is not None:
                 detector.calibrate(Calibration.from_json(content["calibration"]))
+            for name, calibration in content.get("sources", {}).items():
+                detector.calibrate(Calibration.from_json(calibration), name)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, ArithmeticError) as error:
@@ -521,12 +610,6 @@ def _is_whole(value: object, least: int) -> bool:
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
-    if isinstance(source, ImageFiles):
-        return source.read_each(positions)
-    return list(source.read(positions))
 
 
 def _is_tabular(X: Any) -> bool:

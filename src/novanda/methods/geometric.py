@@ -108,6 +108,17 @@ class Geometric(Method):
         """What the last layer sees of the untransformed image."""
         return cast(WideResNet, model).features(images)
 
+    def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
+        """Of how many transformations the net took for others."""
+        places = range(len(TRANSFORMATIONS))
+        missed = sum((self._log_responses(model, images, place).argmax(1) != place).long() for place in places)
+        return [
+            (f"The net did not recognise {count} of {len(places)} ways in which it was mirrored, moved and turned.",)
+            if count
+            else ()
+            for count in torch.as_tensor(missed).tolist()
+        ]
+
     def _log_responses(self, model: nn.Module, images: Tensor, place: int) -> Tensor:
         logits: Tensor = model(self.transformed(images, place))
         return logits.double().log_softmax(1)

@@ -7,6 +7,7 @@ can tell apart, and nothing is said by colour alone. Letters: N samples, C chann
 
 from novanda.pictures.curves import Trace, loss_curves, roc_curves, training_curves
 from novanda.pictures.drawing import png, save
+from novanda.pictures.explaining import explanation_sheet
 from novanda.pictures.measured import Bar, auroc_bars, embedding_maps
 from novanda.pictures.sheets import example_sheet, score_histogram, score_sheet
 
@@ -16,6 +17,7 @@ __all__ = [
     "auroc_bars",
     "embedding_maps",
     "example_sheet",
+    "explanation_sheet",
     "loss_curves",
     "png",
     "roc_curves",
