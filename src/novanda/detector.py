@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,8 @@ from novanda.errors import CalibrationError, DataError, InputError, ModelFileErr
 from novanda.method import Method, Reference
 from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, SampleSpec, Source
-from novanda.sources import ArraySource, ImageFiles, open_source
+from novanda.scores import Scores, checked_scores, in_force, score_each_of
+from novanda.sources import ArraySource, open_source
 from novanda.training import Epoch, Training, resolve_device, seeded, train
 
 _MEMBER = "detector.json"
@@ -344,12 +345,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def calibration(self) -> Calibration:
         """The calibration in force; CalibrationError where the detector was fitted without held-out normals."""
         check_is_fitted(self, "spec_")
-        if self.calibration_ is None:
-            raise CalibrationError(
-                "this detector has no threshold: it was fitted with calibration_fraction=0. Fit it with normals "
-                "held out, or call calibrate() with scores of normals it has not seen"
-            )
-        return self.calibration_
+        return in_force(self.calibration_)
 
     def score_each(self, source: Source, batch_size: int = 64) -> Iterator[tuple[int, dict[str, float] | DataError]]:
         """Score a source sample by sample, in order: (position, scores headline first, or why it can not be read).
@@ -357,17 +353,11 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         A broken sample costs no other. Memory does not grow with the source.
         """
         check_is_fitted(self, "spec_")
-        for start in range(0, len(source), batch_size):
-            positions = range(start, min(start + batch_size, len(source)))
-            read = _read_each(source, positions)
-            whole = [sample for sample in read if not isinstance(sample, DataError)]
-            rows: list[dict[str, float]] = []
-            if whole:
-                batch = self._novelty_of(self.spec_.scale(torch.from_numpy(np.stack(whole)).to(self.device_)))
-                rows = [dict(zip(batch, row, strict=True)) for row in np.stack(list(batch.values()), 1).tolist()]
-            scores = iter(rows)
-            for position, sample in zip(positions, read, strict=True):
-                yield position, sample if isinstance(sample, DataError) else next(scores)
+
+        def score(raw: np.ndarray) -> Scores:
+            return self._novelty_of(self.spec_.scale(torch.from_numpy(raw).to(self.device_)))
+
+        return score_each_of(source, score, batch_size)
 
     def _open_new(self, X: Any) -> Source:
         check_is_fitted(self, "spec_")
@@ -383,21 +373,14 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         parts = [self._novelty_of(batch) for batch in samples.batches()]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _novelty_of(self, images: Tensor) -> dict[str, np.ndarray]:
+    def _novelty_of(self, images: Tensor) -> Scores:
         """Scores of one scaled batch, always in float32 and eval mode, as float64 on the CPU."""
         self.model_.eval()
         with torch.inference_mode():
             if images.dim() == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
             scores = self.method_.novelty(self.model_, self.reference_, images)
-        result = {name: score.double().cpu().numpy() for name, score in scores.items()}
-        headline, values = next(iter(result.items()))
-        if not np.isfinite(values).all():
-            raise InputError(
-                f"the score {headline} is not finite for {int((~np.isfinite(values)).sum())} of {len(values)} samples: "
-                "they hold values that are not finite or far beyond those fitted on"
-            )
-        return result
+        return checked_scores({name: score.double().cpu().numpy() for name, score in scores.items()})
 
     # -----------------------------------------------------------------------------------------------------------
     # On disk
@@ -521,12 +504,6 @@ def _is_whole(value: object, least: int) -> bool:
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
-    if isinstance(source, ImageFiles):
-        return source.read_each(positions)
-    return list(source.read(positions))
 
 
 def _is_tabular(X: Any) -> bool:

@@ -58,6 +58,9 @@ class OCSVM(Method):
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """rho - sum_i a_i K(x_i, x): minus the machine's decision function; higher = more novel."""
         # Coefficients sum to nu N while scores differ in the fourth digit: float32 would not carry that.
-        difference = torch.cdist(images.flatten(1).double(), reference["support"].double())
-        kernel = torch.exp(-reference["gamma"] * difference.square())
+        samples, support = images.flatten(1).double(), reference["support"].double()
+        # |a|^2 - 2 ab + |b|^2: in float64 as exact as torch.cdist, which an exported graph can not hold at any batch size.
+        products = torch.addmm(support.square().sum(1), samples, support.T, alpha=-2.0)
+        distances = (products + samples.square().sum(1, keepdim=True)).clamp_min(0)
+        kernel = torch.exp(-reference["gamma"] * distances)
         return {"margin": reference["rho"] - kernel @ reference["coefficients"]}
