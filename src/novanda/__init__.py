@@ -22,17 +22,29 @@ if TYPE_CHECKING:
     from novanda.calibration import Calibration as Calibration
     from novanda.detector import Detector as Detector
     from novanda.errors import NovandaError as NovandaError
+    from novanda.exported import ExportedDetector as ExportedDetector
     from novanda.training_options import Training as Training
 
 _HOMES = {
     "Calibration": "novanda.calibration",
     "Detector": "novanda.detector",
+    "ExportedDetector": "novanda.exported",
     "NovandaError": "novanda.errors",
     "Training": "novanda.training_options",
 }
 _MODULES = ("augment", "datasets", "losses", "methods", "metrics", "networks", "pictures", "sources")
 
-__all__ = ["Calibration", "Detector", "NovandaError", "Training", "datasets", "methods", "metrics", "pictures"]
+__all__ = [
+    "Calibration",
+    "Detector",
+    "ExportedDetector",
+    "NovandaError",
+    "Training",
+    "datasets",
+    "methods",
+    "metrics",
+    "pictures",
+]
 
 
 def __getattr__(name: str) -> Any:

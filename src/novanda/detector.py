@@ -290,6 +290,12 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     # -----------------------------------------------------------------------------------------------------------
     # Scoring
 
+    @property
+    def method_name(self) -> str:
+        """What the command line and result lines call the method."""
+        check_is_fitted(self, "spec_")
+        return self.method_.name
+
     def score_samples(self, X: Any) -> np.ndarray:
         """Normality of each sample, (N,) float64: HIGHER = MORE NORMAL. X as for `fit`, of the shape fitted on."""
         return -self.novelty_score(X)

@@ -4,11 +4,11 @@ The graph holds everything from raw values to scores: resizing (of images), scal
 or the reference, every score of the method, and the error map. It is made from the method's own `novelty` and
 `reconstruct`, so no method needs code for it. `exported` tells what the file looks like and reads it.
 
-Resizing. Images that already have the detector's size pass untouched, so their scores are the Detector's. Of other sizes
-ONNX Runtime's antialiased Resize is close to Pillow's but not equal to it (measured on uint8 noise: up to 4 values in
-1,000 differ, by one gray level). `novanda score` and `ExportedDetector` therefore resize with Pillow before
-they run the graph, and give the Detector's numbers at any size; the graph's own resizing is for those who run it without
-novanda, and its metadata say by how much scores differed on a sample.
+Resizing. Images that already have the detector's size pass untouched, so their scores are the Detector's. At other
+sizes ONNX Runtime's antialiased Resize is close to Pillow's but not equal to it: measured on uint8 noise, up to 4
+values in 1,000 differ, by one gray level. `novanda score` and `ExportedDetector` therefore resize with Pillow before
+they run the graph, and give the Detector's numbers at any size; the graph's own resizing is for those who run it
+without novanda, and the metadata say by how much the headline score differed on made images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ from novanda.exported import (
     calibration_entry,
     needed_package,
 )
-from novanda.samples import SampleSpec
+from novanda.samples import SampleSpec, Source
+from novanda.scores import Scores
 from novanda.sources import resize
 
 TOLERANCE = 1e-5
@@ -63,7 +64,7 @@ class Parity:
         samples: how many samples, scored together and some of them alone.
         difference: the greatest of any score between the Detector and ONNX Runtime.
         tolerance: what would have been refused.
-        resized_difference: the same where the graph, not Pillow, resizes; None where nothing is resized.
+        resized_difference: of the headline alone, where the graph and not Pillow resizes; None: nothing is resized.
     """
 
     samples: int
@@ -72,15 +73,15 @@ class Parity:
     resized_difference: float | None
 
 
-def export(detector: Detector, path: str | Path, samples: Any = None) -> Parity:
+def export(detector: Detector, path: str | Path, check: Source | None = None) -> Parity:
     """Write a fitted detector as one ONNX file, which `ExportedDetector.load` reads; returns what was compared.
 
-    Before the file is kept, 256 made samples and those given are scored by the detector and by ONNX Runtime, in one batch
-    and singly. It appears at `path` in one step, whole, or not at all.
+    Before the file is kept, 256 made samples and those given are scored by the detector and by ONNX Runtime, in batches
+    and some of them singly. It appears at `path` in one step, whole, or not at all.
 
     Args:
         detector: fitted; it is left as it is. What is exported scores on a CPU.
-        samples: more samples to compare on, as for `Detector.novelty_score`.
+        check: more samples to compare on, of the detector's spec.
 
     Raises:
         ExportError: the method can not be exported, or a score differs by more than TOLERANCE.
@@ -90,13 +91,9 @@ def export(detector: Detector, path: str | Path, samples: Any = None) -> Parity:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         needed_package(package)
     here = _on_cpu(detector)
-    golden = golden_batch(here.spec_)
-    if samples is not None:
-        source = here._open_new(samples)
-        golden = np.concatenate([golden, source.read(list(range(len(source))))])
     scored = _Scored(here)
     model = _graph(scored)
-    parity = _compared(here, _with_metadata(model, scored, None), golden)
+    parity = _compared(here, _with_metadata(model, scored, None), check)
     raw = _with_metadata(model, scored, parity)
     with written_atomically(Path(path)) as file:
         file.write(raw)
@@ -117,7 +114,8 @@ def golden_batch(spec: SampleSpec, count: int = BATCH_SIZE) -> np.ndarray:
     unit = (1 - grain) * smooth + grain * generator.uniform(0, 1, smooth.shape)
     unit[0], unit[-1] = 0, 1
     values = spec.low + unit * (spec.high - spec.low)
-    return (np.rint(values) if _in_gray_levels(spec) else values).astype(np.float32)
+    samples: np.ndarray = (np.rint(values) if _in_gray_levels(spec) else values).astype(np.float32)
+    return samples
 
 
 def _in_gray_levels(spec: SampleSpec) -> bool:
@@ -178,7 +176,7 @@ def _graph(scored: _Scored) -> Any:
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > _MOST_BYTES:
         raise ExportError(
-            f"{detector.method_.name} keeps {size / 2**30:.1f} GiB; an ONNX file holds at most 2. Fit it on fewer samples"
+            f"{detector.method_.name} keeps {size / 2**30:.1f} GiB; an ONNX file holds at most 2. Fit fewer samples"
         )
     outputs = scored.score_names + [ERROR_MAP] * scored.has_error_map
     example = torch.zeros(2, *detector.spec_.shape)
@@ -263,7 +261,7 @@ def _resizing(spec: SampleSpec, wanted: str) -> list[Any]:
     """Antialiased bilinear resizing, as `sources.resize` does it; gray levels come back whole, as they do there."""
     from onnx import helper
 
-    options = {"mode": "linear", "antialias": 1, "exclude_outside": 1, "axes": [2, 3]}
+    options: dict[str, Any] = {"mode": "linear", "antialias": 1, "exclude_outside": 1, "axes": [2, 3]}
     if not _in_gray_levels(spec):
         return [helper.make_node("Resize", [INPUT, "", "", wanted], ["resized"], **options)]
     return [
@@ -300,49 +298,75 @@ def _with_metadata(model: Any, scored: _Scored, parity: Parity | None) -> bytes:
 # Parity
 
 
-def _compared(detector: Detector, raw: bytes, golden: np.ndarray) -> Parity:
+def _compared(detector: Detector, raw: bytes, check: Source | None) -> Parity:
     """Compare; ExportError with the figure where they differ by more than TOLERANCE."""
-    exported = ExportedDetector(raw, f"the exported {detector.method_.name}", threads=None)
-    spec = detector.spec_
-    expected = _scores_of(detector, golden)
-    together = _joined([exported.score_batch(golden[i : i + BATCH_SIZE]) for i in range(0, len(golden), BATCH_SIZE)])
-    alone = _joined([exported.score_batch(golden[i : i + 1]) for i in range(_SINGLE)])
-    first = {name: values[:_SINGLE] for name, values in expected.items()}
-    difference = max(_difference(together, expected), _difference(alone, first, expected))
+    name = detector.method_.name
+    exported = ExportedDetector(raw, f"the exported {name}")
+    expected, together = _Gathered(), _Gathered()
+    for batch in _batches(detector.spec_, check):
+        expected.add(_scores_of(detector, batch))
+        together.add(exported.score_batch(batch))
+    alone = _Gathered()
+    for single in golden_batch(detector.spec_)[:_SINGLE, None]:
+        alone.add(exported.score_batch(single))
+    count = len(next(iter(expected.scores().values())))
+    difference = max(expected.difference(together), expected.difference(alone))
     if not difference <= TOLERANCE:
         raise ExportError(
-            f"the exported {detector.method_.name} was not kept: on {len(golden)} samples its scores differ from the "
-            f"detector's by {difference:.3g} of their greatest; {TOLERANCE:g} is allowed"
+            f"the exported {name} was not kept: on {count} samples its scores differ from the detector's by "
+            f"{difference:.3g} of their greatest; {TOLERANCE:g} is allowed"
         )
-    resized = None
-    if spec.kind == "image":
-        other = golden_batch(SampleSpec(spec.kind, spec.channels, 2 * spec.height - 3, spec.width + 5, spec.low, spec.high))
-        sized = resize(_plain(other, spec).transpose(0, 2, 3, 1), spec.height, spec.width).transpose(0, 3, 1, 2)
-        resized = _difference(exported.score_batch(other), _scores_of(detector, np.ascontiguousarray(sized)))
-    return Parity(len(golden), difference, TOLERANCE, resized)
+    return Parity(count, difference, TOLERANCE, _resized_difference(detector, exported))
 
 
-def _plain(samples: np.ndarray, spec: SampleSpec) -> np.ndarray:
-    return samples.astype(np.uint8) if _in_gray_levels(spec) else samples
+def _batches(spec: SampleSpec, check: Source | None) -> Iterator[np.ndarray]:
+    """The golden batch, then what a person gave, raw."""
+    yield golden_batch(spec)
+    for start in range(0, len(check or ()), BATCH_SIZE):
+        assert check is not None  # it has a length
+        yield check.read(list(range(start, min(start + BATCH_SIZE, len(check)))))
 
 
-def _scores_of(detector: Detector, raw: np.ndarray) -> dict[str, np.ndarray]:
-    """The detector's own scores of raw samples, in batches."""
-    starts = range(0, len(raw), BATCH_SIZE)
-    scale = detector.spec_.scale
-    return _joined([detector._novelty_of(scale(torch.from_numpy(raw[i : i + BATCH_SIZE]))) for i in starts])
+def _resized_difference(detector: Detector, exported: ExportedDetector) -> float | None:
+    """How far the headline of images of another size is from the detector's where the graph resizes; None: no images."""
+    spec = detector.spec_
+    if spec.kind != "image":
+        return None
+    height, width = 2 * spec.height - 3, spec.width + 5  # one side far, one near, neither a multiple
+    images = golden_batch(replace(spec, height=height, width=width))
+    pixels = images.astype(np.uint8) if _in_gray_levels(spec) else images
+    sized = resize(pixels.transpose(0, 2, 3, 1), spec.height, spec.width).transpose(0, 3, 1, 2)
+    headline = exported.score_names[0]
+    expected, found = _Gathered(), _Gathered()
+    expected.add({headline: _scores_of(detector, np.ascontiguousarray(sized))[headline]})
+    found.add({headline: exported.score_batch(images)[headline]})
+    return expected.difference(found)
 
 
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _scores_of(detector: Detector, raw: np.ndarray) -> Scores:
+    """The detector's own scores of one raw batch."""
+    return detector._novelty_of(detector.spec_.scale(torch.from_numpy(raw)))
 
 
-def _difference(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], scale: Mapping[str, np.ndarray] | None = None
-) -> float:
-    """The greatest difference of any score, as a share of its greatest magnitude (in `scale`, else in `expected`)."""
-    shares = []
-    for name, values in expected.items():
-        greatest = np.abs((scale or expected)[name]).max()
-        shares.append(np.abs(found[name] - values).max() / max(greatest, np.finfo(np.float32).tiny))
-    return float(max(shares))
+class _Gathered:
+    """Scores of batch after batch."""
+
+    def __init__(self) -> None:
+        self._parts: list[Scores] = []
+
+    def add(self, scores: Scores) -> None:
+        """Those of the next batch."""
+        self._parts.append(scores)
+
+    def scores(self) -> Scores:
+        """All so far."""
+        return {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+
+    def difference(self, found: _Gathered) -> float:
+        """The greatest difference from the first so many of these, as a share of each score's greatest magnitude."""
+        shares = [0.0]
+        for name, values in found.scores().items():
+            exact = self.scores()[name]
+            greatest = max(float(np.abs(exact).max()), float(np.finfo(np.float32).tiny))
+            shares.append(float(np.abs(values - exact[: len(values)]).max()) / greatest)
+        return max(shares)

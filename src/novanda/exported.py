@@ -1,9 +1,9 @@
-"""An exported detector: the file that `export` writes, run by ONNX Runtime, without torch, training code or scikit-learn.
+"""An exported detector: the file that `export` writes, run by ONNX Runtime; no torch, training code or scikit-learn.
 
-The file is one ONNX model. Its input `samples` is raw values, float32 (B, C, H, W); its outputs are the method's scores,
-headline first, each (B,), and where the method draws what it expected, `error_map` (B, H, W). What novanda must
-know beside the graph is JSON in two entries of the model's metadata: `novanda` (schema, versions, method, samples, what the
-parity check found) and `novanda.calibration`, alone so that the threshold moves without another export.
+The file is one ONNX model. Its input `samples` is raw values, float32 (B, C, H, W); its outputs are the method's
+scores, headline first, each (B,), and where the method draws what it expected, `error_map` (B, H, W). What novanda
+must know beside the graph is JSON in two entries of the model's metadata: `novanda` (schema, versions, method, samples,
+what the parity check found) and `novanda.calibration`, alone so that the threshold moves without another export.
 
 Signs are the Detector's: `score_samples` HIGHER = MORE NORMAL, `novelty_score` its negative.
 """
@@ -33,8 +33,8 @@ INPUT, ERROR_MAP = "samples", "error_map"
 BATCH_SIZE = 256
 _SMALL_SAMPLE = 2**20  # values; what a file may make `load` compute without a second thought
 
-# The key of the one entry without which a tensor can not refer to another file: the string "location" behind its length,
-# 8, which protobuf lets a hostile writer pad. Weights hold these nine bytes once in 10^21.
+# The key without which a tensor can not refer to another file: the string "location" behind its length, 8, which
+# protobuf lets a hostile writer pad. A gigabyte of weights holds these nine bytes by chance once in 10^12 files.
 _EXTERNAL = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
 
@@ -45,7 +45,7 @@ class ExportedDetector:
         spec_: what one sample looks like; of another size, images are resized as `Detector` does.
         calibration_: the held-out normals' scores and the asked rate; None where the detector had no threshold.
         offset_: `decision_function` = `score_samples` - offset_; None without a threshold.
-        method: the method's name and hyper-parameters, a JSON object.
+        method_name: what the command line calls the method; its hyper-parameters are in `about`.
         score_names: what the scores are called, the headline first.
         about: the whole metadata: versions, training_count, parity.
     """
@@ -59,7 +59,7 @@ class ExportedDetector:
             entries = self._session.get_modelmeta().custom_metadata_map
             self.about = _read_about(entries)
             self.spec_ = SampleSpec(**self.about["spec"])
-            self.method: dict[str, Any] = self.about["method"]
+            self.method_name: str = self.about["method"]["name"]
             self.score_names: tuple[str, ...] = tuple(self.about["scores"])
             _check_signature(self._session, self.spec_, [*self.score_names, *[ERROR_MAP] * self.about[ERROR_MAP]])
             self.training_count_: int = self.about["training_count"]
@@ -153,7 +153,7 @@ class ExportedDetector:
         return found
 
     def _try_shapes(self) -> None:
-        """Score two samples, so that what does not fit shows now rather than in the middle of somebody's scoring run."""
+        """Score two samples, so that what does not fit shows now and not in the middle of somebody's scoring run."""
         if self.spec_.size > _SMALL_SAMPLE:
             return
         samples = np.full((2, *self.spec_.shape), self.spec_.low, dtype=np.float32)
@@ -161,7 +161,8 @@ class ExportedDetector:
         try:
             found = dict(zip(names, self._run(names, samples), strict=True))
         except Exception as error:  # ONNX Runtime's errors have no parent but Exception
-            raise ModelFileError(f"its graph fails on two samples of {self.spec_.shape}: {_first_line(error)}") from error
+            reason = _first_line(error)
+            raise ModelFileError(f"its graph fails on two samples of {self.spec_.shape}: {reason}") from error
         for name, values in found.items():
             wanted = (2, self.spec_.height, self.spec_.width) if name == ERROR_MAP else (2,)
             if values.shape != wanted:
@@ -195,6 +196,19 @@ class ExportedDetector:
         with written_atomically(Path(path)) as file:
             file.write(raw)
         self._raw = raw
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a file is to be read as an exported one: by how it begins, and by its name where that tells nothing.
+
+    An ONNX file begins with its version, a protobuf field whose tag is 8; a detector's zip with "PK".
+    """
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(2)
+    except OSError:
+        begin = b""
+    return begin[:1] == b"\x08" or (begin != b"PK" and Path(path).suffix.lower() == ".onnx")
 
 
 def calibration_entry(calibration: Calibration | None) -> str:

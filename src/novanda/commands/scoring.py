@@ -14,7 +14,7 @@ from novanda.commands.terminal import (
     OutFile,
     Photos,
     check_writable,
-    load_detector,
+    load_scoring,
     open_new,
     print_line,
     progress_over,
@@ -26,6 +26,7 @@ from novanda.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from novanda.detector import Detector
+    from novanda.exported import ExportedDetector
     from novanda.samples import Source
 
 
@@ -37,7 +38,7 @@ def score(
     Unreadable files get a row that says why; the others are scored all the same, and the exit code is then 2.
 
     Args:
-        model: a file that `novanda fit` wrote.
+        model: a file that `novanda fit` or `novanda export` wrote.
         photos: folders and image files, one .npy or .npz file, or a named set such as cifar10:car:test.
         out: CSV file to write; standard output if left out.
         strict: stop at the first unreadable file.
@@ -46,7 +47,7 @@ def score(
     import numpy as np
 
     check_writable(out)
-    detector = load_detector(model)
+    detector = load_scoring(model)
     calibration = detector.calibration_
     source = open_new(detector, photos, data_root)
     novel = broken = 0
@@ -94,7 +95,7 @@ def evaluate(
     known. The images must not be those the detector was fitted on. Unreadable ones make the exit code 2.
 
     Args:
-        model: a file that `novanda fit` wrote.
+        model: a file that `novanda fit` or `novanda export` wrote.
         normal: normal images it has not seen: folders, files, or a named set such as cifar10:car:test.
         novel: novel images, likewise; cifar10:not-car:test is every other class.
         out: JSON file to write beside what is printed.
@@ -108,7 +109,7 @@ def evaluate(
     if not normal and not novel:
         raise InputError("say what to measure on: --normal, --novel or both, each with folders, files or a named set")
     check_writable(out)
-    detector = load_detector(model)
+    detector = load_scoring(model)
     threshold = detector.calibration().threshold
     given = {"normal": normal, "novel": novel}
     # All are opened before any is scored: a mistake in the second should not cost the time of the first.
@@ -130,12 +131,12 @@ def evaluate(
     for line in found.lines():
         print_line(line)
     if out is not None:
-        content = {"detector": str(model), "method": detector.method_.name, **found.to_json(), "left_out": broken}
+        content = {"detector": str(model), "method": detector.method_name, **found.to_json(), "left_out": broken}
         write_json(out, content)
     return 2 if broken else 0
 
 
-def _scored(detector: Detector, source: Source) -> Iterator[tuple[str, float | DataError]]:
+def _scored(detector: Detector | ExportedDetector, source: Source) -> Iterator[tuple[str, float | DataError]]:
     for position, outcome in detector.score_each(source):
         value = outcome if isinstance(outcome, DataError) else next(iter(outcome.values()))
         yield source.identifier(position), value

@@ -59,7 +59,7 @@ class OCSVM(Method):
         """rho - sum_i a_i K(x_i, x): minus the machine's decision function; higher = more novel."""
         # Coefficients sum to nu N while scores differ in the fourth digit: float32 would not carry that.
         samples, support = images.flatten(1).double(), reference["support"].double()
-        # |a|^2 - 2 ab + |b|^2: in float64 as exact as torch.cdist, which an exported graph can not hold at any batch size.
+        # |a|^2 - 2 ab + |b|^2: as exact in float64 as torch.cdist, which exports for one batch size only.
         products = torch.addmm(support.square().sum(1), samples, support.T, alpha=-2.0)
         distances = (products + samples.square().sum(1, keepdim=True)).clamp_min(0)
         kernel = torch.exp(-reference["gamma"] * distances)
