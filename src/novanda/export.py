@@ -328,7 +328,7 @@ def _batches(spec: SampleSpec, check: Source | None) -> Iterator[np.ndarray]:
 
 
 def _resized_difference(detector: Detector, exported: ExportedDetector) -> float | None:
-    """How far the headline of images of another size is from the detector's where the graph resizes; None: no images."""
+    """How far the headline score is from the detector's where the graph resizes images; None: nothing is resized."""
     spec = detector.spec_
     if spec.kind != "image":
         return None
