@@ -278,11 +278,12 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 def test_bench_dry_run(run: Run, tmp_path: Path) -> None:
     done = run("bench", "core", "--out", tmp_path / "b", "--dry-run")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert re.fullmatch(r"\d+ to run, about 0.0 hours 1 at a time.*; \d+ of them are of a method .*\n", done.err)
     chosen = run("bench", "core", "--out", tmp_path / "b", "--dry-run", "--only", "ship (pca|near)")
     assert [line.rpartition(" [")[0] for line in chosen.out.splitlines()] == [
-        "cifar10:ship pca seed 0",
-        "cifar10:ship nearest_neighbour seed 0",
+        "cifar10:ship pca one_vs_rest seed 0",
+        "cifar10:ship nearest_neighbour one_vs_rest seed 0",
     ]
     assert set(chosen.out.splitlines()) < set(done.out.splitlines())
     assert not (tmp_path / "b").exists()
@@ -371,7 +372,11 @@ def mistakes(digits: Path, model: Path, place: Path) -> Iterator[tuple[list[Any]
     yield ["download", "nonsense"], "cifar10, mnist"
     yield ["download", "mnist"], "--data-root"
     yield ["download", "coil20", "--data-root", place / "data"], "published checksums"
-    yield ["bench", "core"], "--out"
+    yield ["bench"], "name a study"
+    yield ["bench", "core", "--spec", place / "text"], "not both"
+    yield ["bench", "core", "--out", new, "--methods", "nonsense"], "unknown method"
+    yield ["bench", "core", "--out", new, "--classes", "9,unicorn"], "as its class"
+    yield ["bench", "core", "--out", new, "--seeds", "0,x"], "--seeds"
     yield ["bench", "nonsense", "--out", new], "core, false_alarms"
     yield ["bench", "core", "--out", new, "--only", "("], "regular expression"
     yield ["bench", "core", "--out", new, "--only", "nonsense"], "no cell"

@@ -20,7 +20,7 @@ from novanda.calibration import Calibration
 from novanda.detector import Detector
 from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.method import Method
-from novanda.methods import METHODS, RotNet
+from novanda.methods import METHODS, Geometric, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -30,6 +30,8 @@ SMALL: dict[str, Any] = {"width": 8, "latent_dim": 8, "components": 8}
 """What a method is made small by, where it has such a field."""
 TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # Four views of each image in each step: half the width and one epoch take as long as the others' two.
+    # 72 views of each scored image.
+    Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }
 COUNT = 120
