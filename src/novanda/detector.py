@@ -359,11 +359,14 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         A broken sample costs no other. Memory does not grow with the source.
         """
         check_is_fitted(self, "spec_")
+        return score_each_of(source, self.score_batch, batch_size)
 
-        def score(raw: np.ndarray) -> Scores:
-            return self._novelty_of(self.spec_.scale(torch.from_numpy(raw).to(self.device_)))
+    def score_batch(self, raw: np.ndarray) -> Scores:
+        """Every score of raw samples (B, C, H, W) of the detector's own shape, headline first, each (B,) float64.
 
-        return score_each_of(source, score, batch_size)
+        Raises InputError where the headline score is not finite.
+        """
+        return self._novelty_of(self.spec_.scale(torch.from_numpy(raw).to(self.device_)))
 
     def _open_new(self, X: Any) -> Source:
         check_is_fitted(self, "spec_")

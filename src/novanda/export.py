@@ -45,7 +45,6 @@ from novanda.exported import (
     needed_package,
 )
 from novanda.samples import SampleSpec, Source
-from novanda.scores import Scores
 from novanda.sources import resize
 
 TOLERANCE = 1e-5
@@ -58,19 +57,22 @@ _SIZED = "sized"  # the samples once they have the detector's size
 
 @dataclass(frozen=True)
 class Parity:
-    """What was compared before a file was kept. Differences are shares of the score's greatest magnitude.
+    """What was compared before a file was kept. A difference is a share of the output's greatest magnitude.
 
     Attributes:
         samples: how many samples, scored together and some of them alone.
-        difference: the greatest of any score between the Detector and ONNX Runtime.
-        tolerance: what would have been refused.
-        resized_difference: of the headline alone, where the graph and not Pillow resizes; None: nothing is resized.
+        difference: the greatest of the headline score between the Detector and ONNX Runtime.
+        tolerance: the greatest allowed, of every output.
+        resized_difference: of the headline where the graph and not Pillow resizes; None: nothing is resized.
+        left_out: other scores, or the error map, that differ by more and that the file does without. Such a score is
+            near zero on every sample, where rounding is all there is to compare.
     """
 
     samples: int
     difference: float
     tolerance: float
     resized_difference: float | None
+    left_out: dict[str, float]
 
 
 def export(detector: Detector, path: str | Path, check: Source | None = None) -> Parity:
@@ -84,7 +86,7 @@ def export(detector: Detector, path: str | Path, check: Source | None = None) ->
         check: more samples to compare on, of the detector's spec.
 
     Raises:
-        ExportError: the method can not be exported, or a score differs by more than TOLERANCE.
+        ExportError: the method can not be exported, or its headline score differs by more than TOLERANCE.
         InputError: a package of the extra `export` is not installed.
     """
     check_is_fitted(detector, "spec_")
@@ -93,7 +95,10 @@ def export(detector: Detector, path: str | Path, check: Source | None = None) ->
     here = _on_cpu(detector)
     scored = _Scored(here)
     model = _graph(scored)
-    parity = _compared(here, _with_metadata(model, scored, None), check)
+    parity = _compared(scored, _with_metadata(model, scored, None), check)
+    for place in reversed(range(len(model.graph.output))):
+        if model.graph.output[place].name in parity.left_out:
+            del model.graph.output[place]
     raw = _with_metadata(model, scored, parity)
     with written_atomically(Path(path)) as file:
         file.write(raw)
@@ -149,11 +154,11 @@ class _Scored(nn.Module):
         for name, tensor in detector.reference_.items():
             self.register_buffer(self.places[name], tensor)
         with torch.no_grad():
-            scores, errors = self._all(torch.zeros(2, *detector.spec_.shape))
-        self.score_names = list(scores)
-        self.has_error_map = errors is not None
+            scores, errors = self.all(torch.zeros(2, *detector.spec_.shape))
+        self.outputs = [*scores, *([] if errors is None else [ERROR_MAP])]
 
-    def _all(self, raw: Tensor) -> tuple[Mapping[str, Tensor], Tensor | None]:
+    def all(self, raw: Tensor) -> tuple[Mapping[str, Tensor], Tensor | None]:
+        """Scores by name, and the error map in raw units where there is one."""
         method, spec = self.detector.method_, self.detector.spec_
         reference = {name: getattr(self, place) for name, place in self.places.items()}
         samples = spec.scale(raw)
@@ -165,7 +170,7 @@ class _Scored(nn.Module):
 
     def forward(self, raw: Tensor) -> tuple[Tensor, ...]:
         """Raw samples (B, C, H, W) to scores (B,) each, then the error map (B, H, W) if there is one."""
-        scores, errors = self._all(raw)
+        scores, errors = self.all(raw)
         return (*scores.values(), *(() if errors is None else (errors,)))
 
 
@@ -176,9 +181,8 @@ def _graph(scored: _Scored) -> Any:
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > _MOST_BYTES:
         raise ExportError(
-            f"{detector.method_.name} keeps {size / 2**30:.1f} GiB; an ONNX file holds at most 2. Fit fewer samples"
+            f"{detector.method_name} keeps {size / 2**30:.1f} GiB; an ONNX file holds at most 2. Fit fewer samples"
         )
-    outputs = scored.score_names + [ERROR_MAP] * scored.has_error_map
     example = torch.zeros(2, *detector.spec_.shape)
     try:
         with _quiet(), torch.no_grad():
@@ -186,11 +190,16 @@ def _graph(scored: _Scored) -> Any:
                 scored, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
             )
             made = torch.onnx.export(
-                program, dynamo=True, opset_version=_OPSET, input_names=[_SIZED], output_names=outputs, verbose=False
+                program,
+                dynamo=True,
+                opset_version=_OPSET,
+                input_names=[_SIZED],
+                output_names=scored.outputs,
+                verbose=False,
             )
     except Exception as error:  # whatever a tracer meets in a method's functions
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ExportError(f"{detector.method_.name} can not be exported to ONNX: {reason}") from error
+        raise ExportError(f"{detector.method_name} can not be exported to ONNX: {reason}") from error
     assert made is not None  # only the older exporter returns nothing
     model = made.model_proto
     # Traces hold this machine's paths, and nothing needs them.
@@ -273,6 +282,7 @@ def _resizing(spec: SampleSpec, wanted: str) -> list[Any]:
 def _with_metadata(model: Any, scored: _Scored, parity: Parity | None) -> bytes:
     """The file's bytes, with what novanda must know beside the graph."""
     detector = scored.detector
+    kept = [name for name in scored.outputs if parity is None or name not in parity.left_out]
     about = {
         "schema": SCHEMA,
         "novanda": version("novanda"),
@@ -280,8 +290,8 @@ def _with_metadata(model: Any, scored: _Scored, parity: Parity | None) -> bytes:
         "method": methods.to_json(detector.method_),
         "spec": detector.spec_.to_json(),
         "training_count": detector.training_count_,
-        "scores": scored.score_names,
-        ERROR_MAP: scored.has_error_map,
+        "scores": [name for name in kept if name != ERROR_MAP],
+        ERROR_MAP: ERROR_MAP in kept,
         "parity": None if parity is None else asdict(parity),
     }
     del model.metadata_props[:]
@@ -298,25 +308,37 @@ def _with_metadata(model: Any, scored: _Scored, parity: Parity | None) -> bytes:
 # Parity
 
 
-def _compared(detector: Detector, raw: bytes, check: Source | None) -> Parity:
-    """Compare; ExportError with the figure where they differ by more than TOLERANCE."""
-    name = detector.method_.name
-    exported = ExportedDetector(raw, f"the exported {name}")
-    expected, together = _Gathered(), _Gathered()
+def _compared(scored: _Scored, raw: bytes, check: Source | None) -> Parity:
+    """Compare every output; ExportError with the figure where the headline differs by more than TOLERANCE."""
+    detector = scored.detector
+    exported = ExportedDetector(raw, f"the exported {detector.method_name}")
+    expected, together, alone = _Gathered(), _Gathered(), _Gathered()
     for batch in _batches(detector.spec_, check):
-        expected.add(_scores_of(detector, batch))
-        together.add(exported.score_batch(batch))
-    alone = _Gathered()
+        expected.add(_outputs_of(scored, batch))
+        together.add(dict(zip(scored.outputs, exported.run(scored.outputs, batch), strict=True)))
     for single in golden_batch(detector.spec_)[:_SINGLE, None]:
-        alone.add(exported.score_batch(single))
-    count = len(next(iter(expected.scores().values())))
-    difference = max(expected.difference(together), expected.difference(alone))
-    if not difference <= TOLERANCE:
+        alone.add(dict(zip(scored.outputs, exported.run(scored.outputs, single), strict=True)))
+    in_company, singly = expected.differences(together), expected.differences(alone)
+    differences = {name: max(in_company[name], singly[name]) for name in scored.outputs}
+    headline, count = scored.outputs[0], expected.count()
+    if not differences[headline] <= TOLERANCE:
         raise ExportError(
-            f"the exported {name} was not kept: on {count} samples its scores differ from the detector's by "
-            f"{difference:.3g} of their greatest; {TOLERANCE:g} is allowed"
+            f"the exported {detector.method_name} was not kept: on {count} samples its score {headline} differs from "
+            f"the detector's by {differences[headline]:.3g} of the greatest; {TOLERANCE:g} is allowed"
         )
-    return Parity(count, difference, TOLERANCE, _resized_difference(detector, exported))
+    left_out = {name: value for name, value in differences.items() if not value <= TOLERANCE}
+    return Parity(count, differences[headline], TOLERANCE, _resized_difference(detector, exported), left_out)
+
+
+def _outputs_of(scored: _Scored, raw: np.ndarray) -> dict[str, np.ndarray]:
+    """What the detector itself makes of one raw batch, under the names of the outputs."""
+    outputs = scored.detector.score_batch(raw)
+    if ERROR_MAP in scored.outputs:
+        with torch.no_grad():
+            errors = scored.all(torch.from_numpy(np.asarray(raw, dtype=np.float32)))[1]
+        assert errors is not None  # it is among the outputs
+        outputs[ERROR_MAP] = errors.numpy()
+    return outputs
 
 
 def _batches(spec: SampleSpec, check: Source | None) -> Iterator[np.ndarray]:
@@ -338,35 +360,30 @@ def _resized_difference(detector: Detector, exported: ExportedDetector) -> float
     sized = resize(pixels.transpose(0, 2, 3, 1), spec.height, spec.width).transpose(0, 3, 1, 2)
     headline = exported.score_names[0]
     expected, found = _Gathered(), _Gathered()
-    expected.add({headline: _scores_of(detector, np.ascontiguousarray(sized))[headline]})
+    expected.add({headline: detector.score_batch(np.ascontiguousarray(sized))[headline]})
     found.add({headline: exported.score_batch(images)[headline]})
-    return expected.difference(found)
-
-
-def _scores_of(detector: Detector, raw: np.ndarray) -> Scores:
-    """The detector's own scores of one raw batch."""
-    return detector._novelty_of(detector.spec_.scale(torch.from_numpy(raw)))
+    return expected.differences(found)[headline]
 
 
 class _Gathered:
-    """Scores of batch after batch."""
+    """Outputs of batch after batch."""
 
     def __init__(self) -> None:
-        self._parts: list[Scores] = []
+        self._parts: list[dict[str, np.ndarray]] = []
 
-    def add(self, scores: Scores) -> None:
+    def add(self, outputs: dict[str, np.ndarray]) -> None:
         """Those of the next batch."""
-        self._parts.append(scores)
+        self._parts.append(outputs)
 
-    def scores(self) -> Scores:
-        """All so far."""
-        return {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+    def count(self) -> int:
+        """Of samples so far."""
+        return sum(len(next(iter(part.values()))) for part in self._parts)
 
-    def difference(self, found: _Gathered) -> float:
-        """The greatest difference from the first so many of these, as a share of each score's greatest magnitude."""
-        shares = [0.0]
-        for name, values in found.scores().items():
-            exact = self.scores()[name]
+    def differences(self, found: _Gathered) -> dict[str, float]:
+        """The greatest difference from the first so many of these, as a share of each output's greatest magnitude."""
+        shares = {}
+        for name in self._parts[0]:
+            exact, other = (np.concatenate([part[name] for part in each._parts]) for each in (self, found))
             greatest = max(float(np.abs(exact).max()), float(np.finfo(np.float32).tiny))
-            shares.append(float(np.abs(values - exact[: len(values)]).max()) / greatest)
-        return max(shares)
+            shares[name] = float(np.abs(other - exact[: len(other)]).max()) / greatest
+        return shares

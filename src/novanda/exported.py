@@ -127,7 +127,7 @@ class ExportedDetector:
         """|sample - what was expected| in raw units, mean over channels: (N, H, W) float32; None: nothing is drawn."""
         if not self.about[ERROR_MAP]:
             return None
-        return np.concatenate([self._run([ERROR_MAP], raw)[0] for raw in self._batches(X)])
+        return np.concatenate([self.run([ERROR_MAP], raw)[0] for raw in self._batches(X)])
 
     def score_each(self, source: Source, batch_size: int = 64) -> Iterator[tuple[int, dict[str, float] | DataError]]:
         """Score a source sample by sample, in order: (position, scores headline first, or why it can not be read).
@@ -141,14 +141,15 @@ class ExportedDetector:
 
         Raises InputError where the headline score is not finite.
         """
-        return checked_scores(dict(zip(self.score_names, self._run(list(self.score_names), raw), strict=True)))
+        return checked_scores(dict(zip(self.score_names, self.run(list(self.score_names), raw), strict=True)))
 
     def _batches(self, X: Any) -> Iterator[np.ndarray]:
         source = open_source(X, purpose="score", spec=self.spec_)
         for start in range(0, len(source), BATCH_SIZE):
             yield source.read(list(range(start, min(start + BATCH_SIZE, len(source)))))
 
-    def _run(self, outputs: list[str], raw: np.ndarray) -> list[np.ndarray]:
+    def run(self, outputs: list[str], raw: np.ndarray) -> list[np.ndarray]:
+        """The named outputs of the graph, unchecked, for raw samples (B, C, H, W)."""
         found: list[np.ndarray] = self._session.run(outputs, {INPUT: np.ascontiguousarray(raw, dtype=np.float32)})
         return found
 
@@ -159,7 +160,7 @@ class ExportedDetector:
         samples = np.full((2, *self.spec_.shape), self.spec_.low, dtype=np.float32)
         names = [output.name for output in self._session.get_outputs()]
         try:
-            found = dict(zip(names, self._run(names, samples), strict=True))
+            found = dict(zip(names, self.run(names, samples), strict=True))
         except Exception as error:  # ONNX Runtime's errors have no parent but Exception
             reason = _first_line(error)
             raise ModelFileError(f"its graph fails on two samples of {self.spec_.shape}: {reason}") from error

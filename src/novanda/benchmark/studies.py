@@ -273,7 +273,9 @@ def chosen(
 def _known(wanted: set[str], known: set[str], what: str) -> None:
     unknown = sorted(wanted - known)
     if unknown:
-        raise InputError(f"no cell of this study has {unknown[0]!r} as its {what}; there are: {', '.join(sorted(known))}")
+        raise InputError(
+            f"no cell of this study has {unknown[0]!r} as its {what}; there are: {', '.join(sorted(known))}"
+        )
 
 
 def _real_name(data_set: str, name: str) -> str | None:

@@ -33,7 +33,7 @@ def export(
 
     parity = write(detector, out, source)
     say(
-        f"scores of {parity.samples} samples differ from the detector's by at most {parity.difference:.2g} of the "
+        f"novelty of {parity.samples} samples differs from the detector's by at most {parity.difference:.2g} of the "
         f"greatest ({parity.tolerance:g} allowed)"
     )
     if parity.resized_difference is not None:
@@ -41,5 +41,7 @@ def export(
             f"where the file itself resizes images, by {parity.resized_difference:.2g}; `novanda score` resizes "
             "as the detector does"
         )
+    for name, difference in parity.left_out.items():
+        say(f"left out: {name}, which differs by {difference:.2g}")
     say(f"written to {out}")
     return 0
