@@ -59,8 +59,11 @@ class OCSVM(Method):
         """rho - sum_i a_i K(x_i, x): minus the machine's decision function; higher = more novel."""
         # Coefficients sum to nu N while scores differ in the fourth digit: float32 would not carry that.
         samples, support = images.flatten(1).double(), reference["support"].double()
-        # |a|^2 - 2 ab + |b|^2: as exact in float64 as torch.cdist, which exports for one batch size only.
-        products = torch.addmm(support.square().sum(1), samples, support.T, alpha=-2.0)
-        distances = (products + samples.square().sum(1, keepdim=True)).clamp_min(0)
-        kernel = torch.exp(-reference["gamma"] * distances)
+        if torch.compiler.is_exporting():
+            # torch.cdist takes another way for few samples than for many, and a graph can hold one: this one.
+            products = torch.addmm(support.square().sum(1), samples, support.T, alpha=-2.0)
+            squares = (products + samples.square().sum(1, keepdim=True)).clamp_min(0)
+        else:
+            squares = torch.cdist(samples, support).square()
+        kernel = torch.exp(-reference["gamma"] * squares)
         return {"margin": reference["rho"] - kernel @ reference["coefficients"]}
