@@ -142,8 +142,8 @@ def norms_table(cells: Sequence[Cell], results: Results) -> str:
 
 
 def speed_table(line: Mapping[str, Any]) -> str:
-    """Every method's speed and memory from one line of `make bench`."""
-    rows = []
+    """Every method's speed and memory from one line of `make bench`; of exported files, where it has measured them."""
+    rows, exported = [], line.get("exported", {})
     for name, scoring in line["scoring"].items():
         training, memory = line["training"].get(name), line["memory_mib"].get(name)
         rows.append(
@@ -154,6 +154,7 @@ def speed_table(line: Mapping[str, Any]) -> str:
                 "" if memory is None else f"{memory['peak']:.0f}",
                 _rate(scoring["images_per_second"]),
                 f"{scoring['latency_ms']['median']:.1f}",
+                *_exported_columns(name, exported),
             )
         )
     header = (
@@ -164,8 +165,18 @@ def speed_table(line: Mapping[str, Any]) -> str:
         "peak memory, MiB",
         "scoring, images/s",
         "one image, ms",
+        *(("exported, images/s", "exported, one image, ms") if exported else ()),
     )
     return markdown(header, rows)
+
+
+def _exported_columns(name: str, exported: Mapping[str, Any]) -> tuple[str, ...]:
+    if not exported:
+        return ()
+    found = exported.get(name)
+    if found is None:
+        return ("", "")
+    return (_rate(found["images_per_second"]), f"{found['latency_ms']['median']:.2f}")
 
 
 def speed_facts(line: Mapping[str, Any]) -> str:
