@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -174,7 +174,8 @@ def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision:
     with seeded(0):
         model = method.build(normals.spec, len(normals))
     training = Training(epochs=epochs, batch_size=sizes.batch_size, device="cpu", precision=precision)
-    return train(model, method.stages(model, epochs)[-1:], normals, training.filled(method.training), seed=0)
+    last = replace(method.stages(model, epochs)[-1], epochs=epochs)  # all of them, where a method divides them
+    return train(model, (last,), normals, training.filled(method.training), seed=0)
 
 
 def step_operations(method: Method, sizes: Sizes) -> int:
