@@ -273,9 +273,8 @@ def chosen(
 def _known(wanted: set[str], known: set[str], what: str) -> None:
     unknown = sorted(wanted - known)
     if unknown:
-        raise InputError(
-            f"no cell of this study has {unknown[0]!r} as its {what}; there are: {', '.join(sorted(known))}"
-        )
+        there = ", ".join(sorted(known))
+        raise InputError(f"no cell of this study has {unknown[0]!r} as its {what}; there are: {there}")
 
 
 def _real_name(data_set: str, name: str) -> str | None:
