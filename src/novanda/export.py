@@ -51,7 +51,7 @@ TOLERANCE = 1e-5
 """Of a score's difference, as a share of the greatest magnitude that score has in the batch compared."""
 _OPSET = 20
 _MOST_BYTES = 2**31 - 2**24  # of weights: protobuf can not hold 2 GiB in one file, and the graph needs a little
-_SINGLE = 16  # samples of the golden batch that are also compared one by one
+_FEW = 16  # samples of the golden batch that are also compared one by one; also those that the graph resizes
 _SIZED = "sized"  # the samples once they have the detector's size
 
 
@@ -316,7 +316,7 @@ def _compared(scored: _Scored, raw: bytes, check: Source | None) -> Parity:
     for batch in _batches(detector.spec_, check):
         expected.add(_outputs_of(scored, batch))
         together.add(dict(zip(scored.outputs, exported.run(scored.outputs, batch), strict=True)))
-    for single in golden_batch(detector.spec_)[:_SINGLE, None]:
+    for single in golden_batch(detector.spec_)[:_FEW, None]:
         alone.add(dict(zip(scored.outputs, exported.run(scored.outputs, single), strict=True)))
     in_company, singly = expected.differences(together), expected.differences(alone)
     differences = {name: max(in_company[name], singly[name]) for name in scored.outputs}
@@ -355,7 +355,7 @@ def _resized_difference(detector: Detector, exported: ExportedDetector) -> float
     if spec.kind != "image":
         return None
     height, width = 2 * spec.height - 3, spec.width + 5  # one side far, one near, neither a multiple
-    images = golden_batch(replace(spec, height=height, width=width))
+    images = golden_batch(replace(spec, height=height, width=width), _FEW)
     pixels = images.astype(np.uint8) if _in_gray_levels(spec) else images
     sized = resize(pixels.transpose(0, 2, 3, 1), spec.height, spec.width).transpose(0, 3, 1, 2)
     headline = exported.score_names[0]
