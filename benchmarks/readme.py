@@ -1,7 +1,7 @@
-"""Write the README's tables and the loss curves from the committed result lines: `make readme`.
+"""Write the tables of the README and of docs/, and the loss curves, from the committed result lines: `make readme`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`. With --check nothing is written and the exit code says
-whether the README is what the result lines say.
+whether the pages are what the result lines say.
 """
 
 from __future__ import annotations
@@ -12,31 +12,37 @@ import sys
 from pathlib import Path
 
 from novanda import pictures
-from novanda.benchmark import tables
 from novanda.benchmark.results import read_results
+from novanda.benchmark.runs import read_runs
 from novanda.benchmark.studies import STUDIES
+from novanda.benchmark.tables import study
+from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
+from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.training import Epoch
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = {  # name in the page: what makes it, and the study whose cells it shows
-    "paper": (tables.paper_table, "core"),
-    "rotnet": (tables.rotnet_table, "core"),
-    "floors": (tables.floors_table, "core"),
-    "coil": (tables.coil_table, "core"),
-    "false alarms": (tables.false_alarm_table, "core"),
-    "norms": (tables.norms_table, "norms"),
+    "paper": (study.paper_table, "core"),
+    "rotnet": (study.rotnet_table, "core"),
+    "floors": (study.floors_table, "core"),
+    "coil": (study.coil_table, "core"),
+    "false alarms": (study.false_alarm_table, "core"),
+    "norms": (study.norms_table, "norms"),
 }
-SPEED = {"speed": tables.speed_table, "speed facts": tables.speed_facts}  # of the last line of speed.jsonl
+PAPER = {each.__name__: each for each in (table1, table2, negatives_grid, table3, table4)}  # of every folder's lines
 
 
 def filled(text: str) -> str:
     """The page with every table made anew."""
     results = read_results(ROOT / "benchmarks/core/results.jsonl")
-    made = {name: table(STUDIES[study](), results) for name, (table, study) in TABLES.items()}
+    made = {name: table(STUDIES[cells](), results).to_markdown() for name, (table, cells) in TABLES.items()}
+    runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
+    made |= {name: table(runs).to_markdown(notes=True) for name, table in PAPER.items()}
     speed = ROOT / "benchmarks/speed.jsonl"
     if speed.exists():
         line = json.loads(speed.read_text().splitlines()[-1])
-        made |= {name: table(line) for name, table in SPEED.items()}
+        made |= {"speed": speed_table(line).to_markdown(), "speed facts": speed_facts(line)}
     for name, content in made.items():
         before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
@@ -54,7 +60,7 @@ def draw_losses() -> None:
                 continue
             lines = results[cell.key]["history"]
             terms = ({name: value for name, value in line.items() if name != "seconds"} for line in lines)
-            histories[tables.class_name(cell)] = [
+            histories[study.class_name(cell)] = [
                 Epoch(number, len(lines), "train", each, 0.0) for number, each in enumerate(terms, 1)
             ]
     if histories:
@@ -64,7 +70,7 @@ def draw_losses() -> None:
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
-    for page in (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/paper.md"):
+    for page in (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/paper.md", ROOT / "docs/benchmark.md"):
         text = page.read_text()
         if filled(text) != text:
             stale.append(page.name)

@@ -1,12 +1,17 @@
-"""What tests share."""
+"""What tests in many rooms share: a tiny data set on disk, and a browser, where there is one."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +26,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             plane = 127 + 100 * np.sin(rows * (0.02 + 0.02 * number) + view * np.pi / 36)
             Image.fromarray(plane.astype(np.uint8)).save(folder / f"obj{number}__{view}.png", compress_level=0)
     return root
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A real browser; tests that ask for it are skipped where Debian's chromium is not installed."""
+    found = str(CHROMIUM) if CHROMIUM.exists() else shutil.which("chromium")
+    if found is None:
+        # Playwright's own download is no part of the set-up: `make browser` takes the distribution's package.
+        pytest.skip("no chromium on this machine; `make browser` installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -21,6 +21,7 @@ from novanda.commands.benching import bench
 from novanda.commands.exporting import export
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
+from novanda.commands.reporting import report
 from novanda.commands.scoring import evaluate, score
 from novanda.commands.terminal import failed, forget_output, print_line, say, usable_streams
 from novanda.errors import InputError, Interrupted, NovandaError
@@ -72,6 +73,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "list": list_names,
         "download": download,
         "bench": bench,
+        "report": report,
         "doctor": doctor,
     }
     said = io.StringIO()

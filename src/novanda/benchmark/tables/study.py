@@ -1,8 +1,8 @@
-"""Result lines as Markdown tables, measured beside published. Nothing here is typed in: every figure is read."""
+"""Tables of one study's cells, as the README shows them: what was not run yet is in them too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,13 @@ import numpy as np
 from novanda import datasets, methods
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.published import cifar10_auroc
+from novanda.benchmark.tables.everything import interval
+from novanda.benchmark.tables.table import FAILED, MISSING, Table
 
 Results = Mapping[str, Mapping[str, Any]]
-MISSING = "not run"
-FAILED = "failed"
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; columns but the first are aligned right."""
-    lines = ["| " + " | ".join(header) + " |", "|:--|" + "--:|" * (len(header) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
-def paper_table(cells: Sequence[Cell], results: Results) -> str:
+def paper_table(cells: Sequence[Cell], results: Results) -> Table:
     """NDA at the paper's settings by its three errors, the published figure, and the floors, a row per class."""
     header = (
         "normal class",
@@ -48,10 +42,10 @@ def paper_table(cells: Sequence[Cell], results: Results) -> str:
                 *(_auroc(same.get(name), results) for name in ("pca", "nearest_neighbour", "ocsvm")),
             )
         )
-    return markdown(header, rows)
+    return Table.of_texts("paper", "NDA beside its floors", header, rows)
 
 
-def rotnet_table(cells: Sequence[Cell], results: Results) -> str:
+def rotnet_table(cells: Sequence[Cell], results: Results) -> Table:
     """RotNet by both scores beside its published figure."""
     rows = [
         (
@@ -66,10 +60,10 @@ def rotnet_table(cells: Sequence[Cell], results: Results) -> str:
         if cell.method.name == "rotnet" and cell.data_set == "cifar10" and not cell.calibration_fraction
     ]
     header = ("normal class", "epochs", "summed logits", "summed log-probabilities", "published", "fit seconds")
-    return markdown(header, rows)
+    return Table.of_texts("rotnet", "RotNet by both scores", header, rows)
 
 
-def floors_table(cells: Sequence[Cell], results: Results) -> str:
+def floors_table(cells: Sequence[Cell], results: Results) -> Table:
     """PCA and nearest neighbour on all ten CIFAR-10 classes, with their means."""
     names = ("pca", "nearest_neighbour")
     found: dict[str, dict[str, Cell]] = {name: {} for name in names}
@@ -84,17 +78,17 @@ def floors_table(cells: Sequence[Cell], results: Results) -> str:
         mean = f"{np.mean(values):.3f}" if len(values) == len(classes) else MISSING
         title = methods.get(name).title
         rows.append((title, *(_auroc(found[name].get(label), results) for label in classes), mean))
-    return markdown(("method", *classes, "mean"), rows)
+    return Table.of_texts("floors", "Two floors on CIFAR-10", ("method", *classes, "mean"), rows)
 
 
-def coil_table(cells: Sequence[Cell], results: Results) -> str:
+def coil_table(cells: Sequence[Cell], results: Results) -> Table:
     """Every method on one COIL-20 object, split by blocks of angles."""
     coil = [cell for cell in cells if cell.data_set == "coil20"]
     rows = [(cell.method.title, _auroc(cell, results), _seconds(cell, results)) for cell in coil]
-    return markdown(("method", "AUROC", "fit seconds"), rows)
+    return Table.of_texts("coil", "COIL-20, one object", ("method", "AUROC", "fit seconds"), rows)
 
 
-def false_alarm_table(cells: Sequence[Cell], results: Results) -> str:
+def false_alarm_table(cells: Sequence[Cell], results: Results) -> Table:
     """Unseen normals flagged at each asked rate, with exact 95 % intervals."""
     rows = []
     for cell in cells:
@@ -102,9 +96,11 @@ def false_alarm_table(cells: Sequence[Cell], results: Results) -> str:
             continue
         line = results.get(cell.key)
         measured = [] if line is None or "error" in line else list(line["false_alarms"].values())
-        shown = [f"{m['rate']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for m in measured] or [MISSING] * 3
+        shown = [interval(rate) for rate in measured] or [MISSING] * 3
         rows.append((cell.method.title, *shown))
-    return markdown(("method", "asked 0.01", "asked 0.05", "asked 0.10"), rows)
+    return Table.of_texts(
+        "false_alarms", "Unseen normals flagged", ("method", "asked 0.01", "asked 0.05", "asked 0.10"), rows
+    )
 
 
 def class_name(cell: Cell) -> str:
@@ -125,7 +121,7 @@ def _seconds(cell: Cell, results: Results) -> str:
     return f"{results[cell.key]['fit_seconds']:.0f}" if "fit_seconds" in results.get(cell.key, {}) else MISSING
 
 
-def norms_table(cells: Sequence[Cell], results: Results) -> str:
+def norms_table(cells: Sequence[Cell], results: Results) -> Table:
     """What becomes of training when Eqs. 1 and 2 are sums or means: Eq. 1's mean over the values, epoch by epoch."""
     rows = []
     for cell in cells:
@@ -138,67 +134,9 @@ def norms_table(cells: Sequence[Cell], results: Results) -> str:
         scale = float(np.prod(line["sizes"]["sample"])) if method["pyramid_weighting"] == "sum" else 1.0
         first, last = (line["history"][place]["laplacian"] / scale for place in (0, -1))
         rows.append((*settings, f"{first:.4f}", f"{last:.4f}", f"{len(line['history'])} epochs"))
-    return markdown(("normal class", "Eq. 1", "Eq. 2", "Eq. 1, first epoch", "last epoch", "outcome"), rows)
-
-
-def speed_table(line: Mapping[str, Any]) -> str:
-    """Every method's speed and memory from one line of `make bench`; of exported files, where it has measured them."""
-    rows, exported = [], line.get("exported", {})
-    for name, scoring in line["scoring"].items():
-        training, memory = line["training"].get(name), line["memory_mib"].get(name)
-        rows.append(
-            (
-                methods.get(name).title,
-                *(_rate(training and training[precision]["images_per_second"]) for precision in ("auto", "32")),
-                "" if training is None else f"{training['auto']['share_of_peak']:.0%}",
-                "" if memory is None else f"{memory['peak']:.0f}",
-                _rate(scoring["images_per_second"]),
-                f"{scoring['latency_ms']['median']:.1f}",
-                *_exported_columns(name, exported),
-            )
-        )
-    header = (
-        "method",
-        "training, images/s",
-        "in float32",
-        "share of the machine's convolution peak",
-        "peak memory, MiB",
-        "scoring, images/s",
-        "one image, ms",
-        *(("exported, images/s", "exported, one image, ms") if exported else ()),
+    return Table.of_texts(
+        "norms",
+        "Sums and means in Eqs. 1 and 2",
+        ("normal class", "Eq. 1", "Eq. 2", "Eq. 1, first epoch", "last epoch", "outcome"),
+        rows,
     )
-    return markdown(header, rows)
-
-
-def _exported_columns(name: str, exported: Mapping[str, Any]) -> tuple[str, ...]:
-    if not exported:
-        return ()
-    found = exported.get(name)
-    if found is None:
-        return ("", "")
-    return (_rate(found["images_per_second"]), f"{found['latency_ms']['median']:.2f}")
-
-
-def speed_facts(line: Mapping[str, Any]) -> str:
-    """The machine of a `make bench` line, its convolution peak, and augmentation against kornia, as a list."""
-    machine, speeds = line["machine"], line["augmentation"]["images_per_second"]
-    peaks = ", ".join(f"{name} {peak['peak']:.2f}" for name, peak in line["convolution_tflops"].items())
-    load = f"load {line['load_average']:.1f} when it began, {line['date'][:10]}, commit {line['commit']}"
-    return "\n".join(
-        (
-            f"- Machine: {machine['processor']}, {machine['threads']} of {machine['cores']} cores used; {load}.",
-            f"- Measured convolution peak, forward and backward, TFLOP/s: {peaks}.",
-            f"- Negative augmentation: {_rate(speeds['novanda'])} images/s; kornia, the same list: "
-            f"{_rate(speeds['kornia'])}.",
-            "- Largest change of a score when the network runs in bfloat16, in standard deviations of that score: "
-            + ", ".join(
-                f"{methods.get(name).title} {max(score['deviations'] for score in scores.values()):.2f}"
-                for name, scores in line["bf16_score_differences"].items()
-            )
-            + ". Scores are always computed in float32.",
-        )
-    )
-
-
-def _rate(measured: Mapping[str, float] | None) -> str:
-    return "" if measured is None else f"{measured['median']:,.0f}"
