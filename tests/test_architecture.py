@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("inspection",),
     ("detector",),
     ("pictures",),
+    ("serve",),
     ("benchmark",),
     ("doctor",),
     ("commands",),

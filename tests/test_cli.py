@@ -25,7 +25,7 @@ from novanda import training
 from novanda.cli import main
 from novanda.detector import Detector
 
-COMMANDS = ("inspect", "fit", "score", "evaluate", "list", "download", "bench", "doctor")
+COMMANDS = ("inspect", "fit", "score", "evaluate", "serve", "list", "download", "bench", "doctor")
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 Run = Callable[..., SimpleNamespace]
