@@ -22,17 +22,32 @@ if TYPE_CHECKING:
     from novanda.calibration import Calibration as Calibration
     from novanda.detector import Detector as Detector
     from novanda.errors import NovandaError as NovandaError
+    from novanda.explanations import Explanation as Explanation
+    from novanda.explanations import explain as explain
     from novanda.training_options import Training as Training
 
 _HOMES = {
     "Calibration": "novanda.calibration",
     "Detector": "novanda.detector",
+    "Explanation": "novanda.explanations",
     "NovandaError": "novanda.errors",
     "Training": "novanda.training_options",
+    "explain": "novanda.explanations",
 }
 _MODULES = ("augment", "datasets", "losses", "methods", "metrics", "networks", "pictures", "sources")
 
-__all__ = ["Calibration", "Detector", "NovandaError", "Training", "datasets", "methods", "metrics", "pictures"]
+__all__ = [
+    "Calibration",
+    "Detector",
+    "Explanation",
+    "NovandaError",
+    "Training",
+    "datasets",
+    "explain",
+    "methods",
+    "metrics",
+    "pictures",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 
 from novanda.commands.benching import bench
+from novanda.commands.explaining import explain
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
 from novanda.commands.scoring import evaluate, score
@@ -65,6 +66,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "score": score,
         "evaluate": evaluate,
         "serve": serve,
+        "explain": explain,
         "list": list_names,
         "download": download,
         "bench": bench,

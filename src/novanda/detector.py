@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,16 +24,18 @@ from novanda import methods
 from novanda.calibration import Calibration, required
 from novanda.checkpoint import read_archive, write_archive
 from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
+from novanda.examples import Examples, kept
+from novanda.heat import HeatScale, measured
 from novanda.method import Method, Reference
 from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, SampleSpec, Source
-from novanda.sources import ArraySource, ImageFiles, open_source
+from novanda.sources import ArraySource, open_source, read_each
 from novanda.training import Epoch, Training, resolve_device, seeded, train
 
 _MEMBER = "detector.json"
 _SCHEMA = 1
 _SMALL_SAMPLE = 2**20  # values; what a file may make `load` compute without a second thought
-_SPLIT, _BUILD, _TRAIN = 1, 2, 3  # what a seed is used for, so that no two uses share random numbers
+_SPLIT, _BUILD, _TRAIN, _EXPLAIN = 1, 2, 3, 4  # what a seed is used for, so that no two uses share random numbers
 
 
 class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -47,11 +49,15 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         calibration_fraction: share of the normals that is not trained on but sets the threshold, in [0, 1). With 0
             there is no threshold: `score_samples` works, `predict` and `p_value` raise CalibrationError.
         image_size: side in pixels to which images are resized; None keeps the images' own where the method can take it.
+        keep_examples: how many of the training images to keep, at the detector's size, to show those that a new one is
+            most like. They are saved with the detector: whoever has its file can look at them. 0 keeps none.
 
     Attributes after `fit`:
         spec_: what one sample looks like.
         calibration_: the held-out normals' scores and the asked rate; None with calibration_fraction = 0.
         offset_: `decision_function` = `score_samples` - offset_; negative means novel.
+        heat_: how much heat normals show in an explanation's map; None for features, and in files of older versions.
+        examples_: the training images kept, drawn by the seed; None where none are.
         history_: one `Epoch` per pass over the data; empty for methods without gradients.
         training_count_: number of samples trained on.
         note_: sentences on what was read and changed (files chosen, images resized).
@@ -59,6 +65,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     """
 
     calibration_: Calibration | None
+    heat_: HeatScale | None
+    examples_: Examples | None
     offset_: float | None
     skipped_: dict[str, str]
 
@@ -71,6 +79,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
         image_size: int | None = None,
+        keep_examples: int = 256,
     ) -> None:
         self.method = method
         self.training = training
@@ -78,6 +87,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
         self.image_size = image_size
+        self.keep_examples = keep_examples
 
     # -----------------------------------------------------------------------------------------------------------
     # Learning
@@ -189,6 +199,16 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if len(held_out):
             novelty = next(iter(self._novelty(Normals(source, held_out, device=device)).values()))
             self.calibrate(Calibration(novelty, self.false_alarm_rate))
+        if source.spec.kind != "features":
+            self._prepare_explanations(source, learned, held_out)
+
+    def _prepare_explanations(self, source: Source, learned: np.ndarray, held_out: np.ndarray) -> None:
+        """Measure what normals look like in an explanation, and keep some, while they are at hand."""
+        generator = np.random.default_rng([self.seed, _EXPLAIN])
+        learnt = self.method_, self.model_, self.reference_
+        unseen = Normals(source, held_out if len(held_out) else learned, device=self.device_)
+        self.heat_ = measured(*learnt, unseen, held_out=len(held_out) > 0, generator=generator)
+        self.examples_ = kept(*learnt, source, learned, self.keep_examples, device=self.device_, generator=generator)
 
     def calibrate(self, calibration: Calibration) -> Self:
         """Decide by this calibration from now on, without retraining; returns self."""
@@ -230,6 +250,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise InputError(f"seed must be a whole number of at least 0; got {self.seed!r}")
         if self.image_size is not None and not _is_whole(self.image_size, least=1):
             raise InputError(f"image_size must be a whole number of pixels or None; got {self.image_size!r}")
+        if not _is_whole(self.keep_examples, least=0):
+            raise InputError(f"keep_examples must be a whole number of at least 0; got {self.keep_examples!r}")
         fraction = self.calibration_fraction
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
             raise InputError(f"calibration_fraction must lie in [0, 1); got {fraction!r}")
@@ -279,6 +301,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.history_: list[Epoch] = []
         self.calibration_ = None
         self.offset_ = None
+        self.heat_ = None
+        self.examples_ = None
         self.note_ = ""
         self.skipped_ = {}
         if spec.kind == "features":
@@ -359,7 +383,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         check_is_fitted(self, "spec_")
         for start in range(0, len(source), batch_size):
             positions = range(start, min(start + batch_size, len(source)))
-            read = _read_each(source, positions)
+            read = read_each(source, positions)
             whole = [sample for sample in read if not isinstance(sample, DataError)]
             rows: list[dict[str, float]] = []
             if whole:
@@ -413,6 +437,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             if not name.startswith(self.method_.training_only)
         }
         tensors |= {f"reference/{name}": tensor for name, tensor in self.reference_.items()}
+        if self.examples_ is not None:
+            tensors |= {f"examples/{name}": tensor for name, tensor in self.examples_.tensors().items()}
         content = {
             "schema": _SCHEMA,
             "novanda": version("novanda"),
@@ -424,6 +450,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             "false_alarm_rate": float(self.false_alarm_rate),
             "calibration_fraction": self.calibration_fraction,
             "image_size": self.image_size,
+            "keep_examples": self.keep_examples,
+            "heat": None if self.heat_ is None else self.heat_.to_json(),
+            "examples": None if self.examples_ is None else self.examples_.to_json(),
             "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
             "history": [asdict(epoch) for epoch in self.history_],
             "note": self.note_,
@@ -455,6 +484,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 false_alarm_rate=content["false_alarm_rate"],
                 calibration_fraction=content["calibration_fraction"],
                 image_size=content["image_size"],
+                keep_examples=content.get("keep_examples", 0),  # files of version 0.1 kept none
             )
             detector._check_settings()
             model = _load_model(method, spec, count, _below("model/", tensors), _below("reference/", tensors))
@@ -463,6 +493,10 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             detector.history_ = [Epoch(**epoch) for epoch in content["history"]]
             detector.note_ = str(content["note"])
             _try_shapes(detector)
+            if content.get("heat") is not None:
+                detector.heat_ = HeatScale.from_json(content["heat"], method)
+            if content.get("examples") is not None:
+                detector.examples_ = Examples.from_file(content["examples"], _below("examples/", tensors), spec)
             if content["calibration"] is not None:
                 detector.calibrate(Calibration.from_json(content["calibration"]))
         except ModelFileError as error:
@@ -521,12 +555,6 @@ def _is_whole(value: object, least: int) -> bool:
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
-    if isinstance(source, ImageFiles):
-        return source.read_each(positions)
-    return list(source.read(positions))
 
 
 def _is_tabular(X: Any) -> bool:

@@ -151,6 +151,13 @@ class Method:
         """
         return None
 
+    def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
+        """What a person should know about each sample that its score does not say: short sentences, often none.
+
+        Called as `novelty` is; a sample's remarks must not depend on the company it is in.
+        """
+        return [()] * len(images)
+
 
 def require(holds: bool, method: Method, field: str, expectation: str) -> None:
     """Raise InputError naming a method's field unless its value holds what is expected of it."""

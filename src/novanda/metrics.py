@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import betaincinv, expit, ndtri
 
 from novanda.errors import InputError
 
@@ -87,6 +87,53 @@ def half_total_error_rate(normal: np.ndarray, novel: np.ndarray, threshold: floa
     normal, novel = _two_sides(normal, novel)
     level = _finite_threshold(threshold)
     return float(np.mean(normal > level) + np.mean(novel <= level)) / 2
+
+
+def roc_curve(normal: np.ndarray, novel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ROC curve: shares of normals and of novel samples flagged, as the threshold falls below one score after another.
+
+    Arguments and errors as for `auroc`.
+
+    Returns:
+        false-positive and true-positive rates, (U + 1,) float64 each, rising from 0 to 1.
+    """
+    counts = _Ranking.of(*_two_sides(normal, novel)).observed()
+    false, true = (np.concatenate(([0], side)) / side[-1] for side in (counts.false, counts.true))
+    return false, true
+
+
+def auroc_interval(normal: np.ndarray, novel: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the AUROC over test samples, in closed form: DeLong, DeLong and Clarke-Pearson 1988, on the logit.
+
+    The variance is that of the placements: of the share of novel samples above each normal one, and of the share of
+    normals below each novel one (ties one half). The interval is taken on logit(AUROC) and brought back, so it stays
+    within (0, 1). `evaluate` bootstraps instead, for it needs every other figure too; this one takes milliseconds.
+    At an AUROC of exactly 0 or 1 it is the exact bound that `evaluate` gives. Arguments and errors as for `auroc`.
+
+    Returns:
+        (low, high); both the AUROC itself where every placement is the same but not extreme.
+
+    Raises:
+        InputError: also with fewer than 2 samples on a side, which have no variance.
+    """
+    normal, novel = _two_sides(normal, novel)
+    if min(len(normal), len(novel)) < 2:
+        raise InputError(f"an interval needs 2 samples a side; got {len(normal)} normal and {len(novel)} novel")
+    value = auroc(normal, novel)
+    if value in (0.0, 1.0):
+        pairs = min(len(normal), len(novel))
+        return rate_interval(pairs if value else 0, pairs)
+    variance = sum(_placements(side, other).var(ddof=1) / len(side) for side, other in ((normal, novel), (novel, normal)))
+    width = float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(variance) / (value * (1 - value))
+    middle = math.log(value / (1 - value))
+    return float(expit(middle - width)), float(expit(middle + width))
+
+
+def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The share of `others` below each of `scores`, ties one half, (len(scores),)."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
+    return below / (2 * len(others))
 
 
 def rate_interval(hits: int, total: int) -> tuple[float, float]:

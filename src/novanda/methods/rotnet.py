@@ -72,6 +72,19 @@ class RotNet(Method):
                 totals[name] -= 0.5 * values.gather(1, labels).view(4, -1).sum(0)
         return headline_first(totals, self.score)
 
+    def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
+        """The turns that the net, asked of the image and of its mirror image, took for others."""
+        answers = torch.stack([model(quarter_turns(view)).float().log_softmax(1) for view in (images, images.flip(3))])
+        taken = answers.sum(0).argmax(1).view(4, -1).T.tolist()
+        return [
+            tuple(
+                f"The net did not recognise it {_in_words(turn)}: it took that for {_in_words(answer)}."
+                for turn, answer in enumerate(row)
+                if answer != turn
+            )
+            for row in taken
+        ]
+
     def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
         """What the last layer sees of the upright image."""
         return cast(ResidualNet, model).features(images)
@@ -80,3 +93,7 @@ class RotNet(Method):
 def _turns(views: Tensor) -> Tensor:
     """The label of each view that `quarter_turns` gives: (4 B,)."""
     return torch.arange(4, device=views.device).repeat_interleave(len(views) // 4)
+
+
+def _in_words(turn: int) -> str:
+    return f"turned by {90 * turn} degrees" if turn else "upright"

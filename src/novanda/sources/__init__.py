@@ -28,10 +28,18 @@ __all__ = [
     "find_images",
     "open_array_file",
     "open_source",
+    "read_each",
     "resize",
 ]
 
 FORM_OF_NAMES = "name:class[:split], for instance cifar10:ship or mnist:not-3:test"
+
+
+def read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
+    """The raw samples (C, H, W) at these positions, or for each the error that says why it can not be read."""
+    if isinstance(source, ImageFiles):
+        return source.read_each(positions)
+    return list(source.read(positions))
 
 
 @dataclass(frozen=True)

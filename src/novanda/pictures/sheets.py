@@ -1,32 +1,20 @@
-"""Pictures of what a detector found: contact sheets of inputs beside what was expected, scores, training losses.
-
-Functions here take arrays and give a `matplotlib.figure.Figure` that belongs to nobody else: pyplot, which keeps
-figures and chooses windows, is never used. Colours are from the palette of Okabe and Ito, which colour-blind people
-can tell apart, and nothing is said by colour alone. Letters: N samples, C channels, H height, W width.
-"""
+"""Contact sheets of inputs beside what was expected, and histograms of scores. Letters: as in the room."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from novanda.checkpoint import written_atomically
 from novanda.errors import InputError
+from novanda.pictures.drawing import BLACK, BLUE, GRAY, LEFT, RIGHT, VERMILLION, WIDTH, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from novanda.training import Epoch
-
-BLUE, VERMILLION, BLACK, GRAY = "#0072B2", "#D55E00", "#000000", "#595959"
-_LINES = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
-_STYLES = ("-", "--", "-.", ":")
-_DPI = 100
-_WIDTH = 12.0  # inches: 1200 pixels
-_SIDE, _GAP, _LEFT, _RIGHT = 0.80, 0.08, 0.95, 0.3  # inches: a tile, between tiles, and the margins
+_SIDE, _GAP = 0.80, 0.08  # inches: a tile, and between tiles
+_BREAK = 0.25  # inches between the two ends
 _EACH_END = 6  # samples shown from the most normal and from the most novel end
 _BINS = 40
 
@@ -75,47 +63,63 @@ def score_sheet(
     order = np.argsort(scores, kind="stable")
     split = count > 2 * _EACH_END
     chosen = np.concatenate([order[:_EACH_END], order[-_EACH_END:]]) if split else order
-    tile_rows = 1 if expected is None else 3
-    top, caption, plot, below = 0.75, 0.62, 2.5, 0.65
-    height = top + caption + tile_rows * (_SIDE + _GAP) + 0.75 + plot + below
-    figure = _new_figure(height)
-    figure.text(_LEFT / _WIDTH, 1 - 0.3 / height, _headline(scores, truth, threshold), fontsize=12, va="center")
-
     low, high = _shown_range(pictures)
-    first_row = height - top - caption - _SIDE  # the lower edge of the first row of tiles
-    for column, row in enumerate(chosen.tolist()):
-        x = _LEFT + column * (_SIDE + _GAP) + (0.25 if split and column >= _EACH_END else 0.0)
+    columns = []
+    for row in chosen.tolist():
         flagged = threshold is not None and bool(scores[row] > threshold)
-        words = [_short(scores[row])] + ([] if p_values is None else [f"p {_short(float(p_values[row]))}"])
+        words = [short(scores[row])] + ([] if p_values is None else [f"p {short(float(p_values[row]))}"])
         words += ["flagged"] if flagged else []
-        figure.text(
-            (x + _SIDE / 2) / _WIDTH, (first_row + _SIDE + 0.05) / height, "\n".join(words), ha="center", va="bottom",
-            fontsize=8, color=VERMILLION if flagged else BLACK, weight="bold" if flagged else "normal",
-        )  # fmt: skip
-        tiles = [_as_picture(pictures[row], low, high)]
-        if expected is not None:
-            tiles.append(_as_picture(expected[row], low, high))
-            tiles.append(np.abs(pictures[row] - expected[row]).mean(2) / scale)
-        for place, tile in enumerate(tiles):
-            y = first_row - place * (_SIDE + _GAP)
-            axes = figure.add_axes((x / _WIDTH, y / height, _SIDE / _WIDTH, _SIDE / height))
-            axes.imshow(tile, cmap="gray" if place < 2 else "magma", vmin=0, vmax=1, interpolation="nearest")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            framed = flagged and place == 0
-            for spine in axes.spines.values():
-                spine.set(color=VERMILLION if framed else GRAY, linewidth=3 if framed else 0.5)
-    for place, name in enumerate(("input", "expected", f"error\n(0 to {_short(scale)})")[:tile_rows]):
-        y = first_row - place * (_SIDE + _GAP) + _SIDE / 2
-        figure.text((_LEFT - 0.1) / _WIDTH, y / height, name, ha="right", va="center", fontsize=9)
-    heads = [("most normal", 0), ("most novel", _EACH_END)] if split else [("most normal to most novel", 0)]
-    for name, column in heads:
-        x = _LEFT + column * (_SIDE + _GAP) + (0.25 if column else 0.0)
-        figure.text(x / _WIDTH, 1 - (top - 0.08) / height, name, fontsize=10, color=GRAY, va="center")
+        tiles = _tiles(pictures[row], None if expected is None else expected[row], low, high, scale)
+        columns.append(_Column(tiles, words, flagged))
+    headline = _headline(scores, truth, threshold)
+    return _draw_sheet(columns, _EACH_END if split else None, headline, scale, (scores, truth, threshold))
 
-    axes = figure.add_axes((_LEFT / _WIDTH, below / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, plot / height))
-    _draw_histogram(axes, scores, truth, threshold)
-    return figure
+
+def example_sheet(
+    images: np.ndarray,
+    reconstructions: np.ndarray | None,
+    novelty: np.ndarray,
+    novel: np.ndarray,
+    scale: float,
+    everyone: tuple[np.ndarray, np.ndarray],
+    title: str,
+) -> Figure:
+    """A contact sheet of samples chosen before: those a detector found most normal, then those it found most novel.
+
+    Above each column stand its score and whether the sample really is normal or novel; below all the histogram of
+    `everyone`, the whole test set. Nothing is flagged: no threshold is asked for.
+
+    Args:
+        images: (2k, H, W, C) or (2k, C, H, W), the k lowest scored first; reconstructions, scale: as for `score_sheet`.
+        novelty: (2k,) higher = more novel; novel: (2k,) bool, whether each sample really is.
+        everyone: scores (N,) and novel (N,) of the whole test set.
+        title: what was trained on what.
+
+    Raises:
+        InputError: an odd number of samples, none, or arrays that do not belong together.
+    """
+    scores, truth = _checked_scores(novelty, novel)
+    pictures = _channels_last(images, "images")
+    if len(pictures) != len(scores) or len(scores) % 2:
+        raise InputError(f"expected as many images from either end; got {len(pictures)} and {len(scores)} scores")
+    if not 0 < scale < np.inf:
+        raise InputError(f"scale is the difference of the error map's last colour, above 0; got {scale!r}")
+    expected = None if reconstructions is None else _channels_last(reconstructions, "reconstructions")
+    if expected is not None and expected.shape != pictures.shape:
+        raise InputError(f"expected reconstructions of shape {pictures.shape} like the images; got {expected.shape}")
+    half = len(scores) // 2
+    shown = min(half, _EACH_END)
+    chosen = [*range(shown), *range(len(scores) - shown, len(scores))]
+    low, high = _shown_range(pictures)
+    columns = [
+        _Column(
+            _tiles(pictures[row], None if expected is None else expected[row], low, high, scale),
+            [short(scores[row]), "novel" if truth is not None and truth[row] else "normal"],
+            False,
+        )
+        for row in chosen
+    ]
+    return _draw_sheet(columns, shown, title, scale, (*_checked_scores(*everyone), None))
 
 
 def score_histogram(novelty: np.ndarray, novel: np.ndarray | None, threshold: float | None) -> Figure:
@@ -124,83 +128,77 @@ def score_histogram(novelty: np.ndarray, novel: np.ndarray | None, threshold: fl
     Args and errors as for `score_sheet`.
     """
     scores, truth = _checked_scores(novelty, novel)
-    figure = _new_figure(4.0)
-    axes = figure.add_axes((_LEFT / _WIDTH, 0.17, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, 0.68))
+    figure = new_figure(4.0)
+    axes = figure.add_axes((LEFT / WIDTH, 0.17, (WIDTH - LEFT - RIGHT) / WIDTH, 0.68))
     _draw_histogram(axes, scores, truth, threshold)
     return figure
-
-
-def loss_curves(histories: Mapping[str, Sequence[Epoch]]) -> Figure:
-    """What training minimised: one panel per loss term, one line per named history, over epochs.
-
-    Raises:
-        InputError: no history has an epoch.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    terms = list(dict.fromkeys(term for epochs in histories.values() for epoch in epochs for term in epoch.terms))
-    if not terms:
-        raise InputError("expected the epochs of at least one training; got none: this method learns without gradients")
-    columns = min(3, len(terms))
-    rows = -(-len(terms) // columns)
-    height = 0.8 + 3.0 * rows
-    figure = _new_figure(height)
-    drawn: dict[str, Any] = {}
-    for number, term in enumerate(terms):
-        row, column = divmod(number, columns)
-        width = (_WIDTH - 0.2) / columns
-        axes = figure.add_axes(
-            ((0.2 + column * width + 0.6) / _WIDTH, (height - 0.85 - 3.0 * row - 2.05) / height,
-             (width - 0.85) / _WIDTH, 2.05 / height)
-        )  # fmt: skip
-        values: list[float] = []
-        for place, (name, epochs) in enumerate(histories.items()):
-            points = [(epoch.number, epoch.terms[term]) for epoch in epochs if term in epoch.terms]
-            if points:
-                marker = "o" if len(points) == 1 else None
-                style = _STYLES[place % len(_STYLES)]
-                line = axes.plot(*zip(*points, strict=True), style, color=_LINES[place % len(_LINES)], marker=marker)
-                drawn.setdefault(name, line[0])
-                values.extend(value for _, value in points)
-        if min(values) > 0 and max(values) > 30 * min(values):
-            axes.set_yscale("log")
-        axes.set_title(term, fontsize=11)
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
-    figure.legend(
-        drawn.values(), drawn.keys(), loc="upper left", bbox_to_anchor=(0.8 / _WIDTH, 1 - 0.05 / height),
-        ncols=min(6, len(drawn)), fontsize=9, frameon=False, borderpad=0, borderaxespad=0,
-    )  # fmt: skip
-    return figure
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as a PNG file, atomically; the same figure gives the same bytes with the same matplotlib.
-
-    Raises:
-        InputError: the name does not end in .png.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise InputError(f"expected a name that ends in .png; got {path}")
-    with written_atomically(path) as file:
-        # The name of the program that made it would make the bytes differ between versions for no gain.
-        figure.savefig(file, format="png", dpi=figure.dpi, metadata={"Software": None})
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Parts
 
 
-def _new_figure(height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class _Column:
+    """One sample of a sheet: its tiles from top to bottom, the words above them, and whether it is flagged."""
 
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    tiles: list[np.ndarray]
+    words: list[str]
+    flagged: bool
+
+
+def _tiles(picture: np.ndarray, expected: np.ndarray | None, low: float, high: float, scale: float) -> list[np.ndarray]:
+    """Input, expectation and error map of a sample (H, W, C), as imshow draws them from 0 to 1."""
+    tiles = [_as_picture(picture, low, high)]
+    if expected is not None:
+        tiles += [_as_picture(expected, low, high), np.abs(picture - expected).mean(2) / scale]
+    return tiles
+
+
+def _draw_sheet(
+    columns: list[_Column],
+    split: int | None,
+    headline: str,
+    scale: float,
+    whole: tuple[np.ndarray, np.ndarray | None, float | None],
+) -> Figure:
+    """The columns, with room before column `split`, above the histogram of `whole`: scores, novel, threshold."""
+    tile_rows = len(columns[0].tiles)
+    top, caption, plot, below = 0.75, 0.62, 2.5, 0.65
+    height = top + caption + tile_rows * (_SIDE + _GAP) + 0.75 + plot + below
+    figure = new_figure(height)
+    figure.text(LEFT / WIDTH, 1 - 0.3 / height, headline, fontsize=12, va="center")
+    first_row = height - top - caption - _SIDE  # the lower edge of the first row of tiles
+    for number, column in enumerate(columns):
+        x = _column_start(number, split)
+        figure.text(
+            (x + _SIDE / 2) / WIDTH, (first_row + _SIDE + 0.05) / height, "\n".join(column.words), ha="center",
+            va="bottom", fontsize=8, color=VERMILLION if column.flagged else BLACK,
+            weight="bold" if column.flagged else "normal",
+        )  # fmt: skip
+        for place, tile in enumerate(column.tiles):
+            y = first_row - place * (_SIDE + _GAP)
+            axes = figure.add_axes((x / WIDTH, y / height, _SIDE / WIDTH, _SIDE / height))
+            axes.imshow(tile, cmap="gray" if place < 2 else "magma", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            framed = column.flagged and place == 0
+            for spine in axes.spines.values():
+                spine.set(color=VERMILLION if framed else GRAY, linewidth=3 if framed else 0.5)
+    for place, name in enumerate(("input", "expected", f"error\n(0 to {short(scale)})")[:tile_rows]):
+        y = first_row - place * (_SIDE + _GAP) + _SIDE / 2
+        figure.text((LEFT - 0.1) / WIDTH, y / height, name, ha="right", va="center", fontsize=9)
+    heads = [("most normal to most novel", 0)] if split is None else [("most normal", 0), ("most novel", split)]
+    for name, number in heads:
+        x = _column_start(number, split)
+        figure.text(x / WIDTH, 1 - (top - 0.08) / height, name, fontsize=10, color=GRAY, va="center")
+    axes = figure.add_axes((LEFT / WIDTH, below / height, (WIDTH - LEFT - RIGHT) / WIDTH, plot / height))
+    _draw_histogram(axes, *whole)
     return figure
+
+
+def _column_start(number: int, split: int | None) -> float:
+    return LEFT + number * (_SIDE + _GAP) + (_BREAK if split is not None and number >= split else 0.0)
 
 
 def _checked_scores(novelty: np.ndarray, novel: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -264,7 +262,7 @@ def _draw_histogram(axes: Any, scores: np.ndarray, novel: np.ndarray | None, thr
             facecolor=(colour, 0.35), edgecolor=colour, linewidth=1.2, label=f"{name} ({len(part):,})",
         )  # fmt: skip
     if threshold is not None:
-        axes.axvline(threshold, color=BLACK, linestyle="--", linewidth=1.5, label=f"threshold {_short(threshold)}")
+        axes.axvline(threshold, color=BLACK, linestyle="--", linewidth=1.5, label=f"threshold {short(threshold)}")
     if logarithmic:
         axes.set_xscale("log")
     axes.set_xlabel("novelty score (higher = more novel)", fontsize=10)
@@ -290,7 +288,3 @@ def _headline(scores: np.ndarray, novel: np.ndarray | None, threshold: float | N
         if side.any()
     ]
     return f"flagged: {' and '.join(parts)} samples"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}"

@@ -1,0 +1,28 @@
+"""Pictures of what a detector found and of how it was trained: sheets, curves, bars, maps.
+
+Functions here take arrays and give a `matplotlib.figure.Figure` that belongs to nobody else: pyplot, which keeps
+figures and chooses windows, is never used. Colours are from the palette of Okabe and Ito, which colour-blind people
+can tell apart, and nothing is said by colour alone. Letters: N samples, C channels, H height, W width.
+"""
+
+from novanda.pictures.curves import Trace, loss_curves, roc_curves, training_curves
+from novanda.pictures.drawing import png, save
+from novanda.pictures.explaining import explanation_sheet
+from novanda.pictures.measured import Bar, auroc_bars, embedding_maps
+from novanda.pictures.sheets import example_sheet, score_histogram, score_sheet
+
+__all__ = [
+    "Bar",
+    "Trace",
+    "auroc_bars",
+    "embedding_maps",
+    "example_sheet",
+    "explanation_sheet",
+    "loss_curves",
+    "png",
+    "roc_curves",
+    "save",
+    "score_histogram",
+    "score_sheet",
+    "training_curves",
+]

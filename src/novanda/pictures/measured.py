@@ -1,0 +1,121 @@
+"""Pictures of measurements: AUROC per class with its interval, and maps of embedded samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from novanda.errors import InputError
+from novanda.pictures.drawing import BLACK, BLUE, GRAY, VERMILLION, WIDTH, new_figure, panel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One class of a panel of `auroc_bars`.
+
+    Attributes:
+        label: of the class.
+        value, low, high: AUROC and the ends of its interval, 0 to 1; the ends None where there is no interval.
+        published: the figure published for it, or None.
+    """
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    published: float | None = None
+
+
+def auroc_bars(panels: Mapping[str, Sequence[Bar]]) -> Figure:
+    """AUROC per class: a panel per named method, a bar per class with its interval, the published figure a diamond.
+
+    Raises:
+        InputError: no bar.
+    """
+    panels = {name: bars for name, bars in panels.items() if bars}
+    if not panels:
+        raise InputError("expected at least one bar; got none")
+    columns = min(3, len(panels))
+    width = (WIDTH - 0.2) / 3
+    rows = [list(panels.items())[start : start + columns] for start in range(0, len(panels), columns)]
+    heights = [0.95 + 0.27 * max(len(bars) for _, bars in row) for row in rows]
+    figure = new_figure(0.5 + sum(heights))
+    top = 0.5
+    for row, height in zip(rows, heights, strict=True):
+        for column, (name, bars) in enumerate(row):
+            axes = panel(figure, 0.2 + column * width + 1.05, top + 0.3, width - 1.75, 0.27 * len(bars))
+            places = np.arange(len(bars))
+            axes.barh(places, [bar.value for bar in bars], height=0.62, color=BLUE, alpha=0.45, edgecolor=BLUE)
+            for place, bar in enumerate(bars):
+                if bar.low is not None and bar.high is not None:
+                    axes.plot((bar.low, bar.high), (place, place), color=BLACK, linewidth=1.6, solid_capstyle="butt")
+                    axes.plot((bar.low, bar.high), (place, place), "|", color=BLACK, markersize=7)
+                if bar.published is not None:
+                    axes.plot(bar.published, place, "D", color="white", markeredgecolor=VERMILLION, markersize=6)
+                axes.text(1.03, place, f"{bar.value:.3f}", va="center", fontsize=8)
+            axes.axvline(0.5, color=GRAY, linewidth=0.8, linestyle=":")
+            axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
+            axes.set_yticks(places, [bar.label for bar in bars])
+            axes.tick_params(labelsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(name, fontsize=10, loc="left")
+        top += height
+    _bars_legend(figure, any(bar.published is not None for bars in panels.values() for bar in bars))
+    return figure
+
+
+def embedding_maps(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Two-dimensional maps of samples side by side: normal ones blue dots, novel ones red triangles.
+
+    Args:
+        panels: places (N, 2) and novel (N,) bool by title. Axes of such maps have no unit and bear no numbers.
+
+    Raises:
+        InputError: no panel, or arrays of other shapes.
+    """
+    if not panels:
+        raise InputError("expected at least one map; got none")
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    side = 4.9
+    figure = new_figure(0.55 + rows * (side + 0.45))
+    drawn = {}
+    for number, (title, (places, novel)) in enumerate(panels.items()):
+        if places.ndim != 2 or places.shape[1] != 2 or novel.shape != places.shape[:1] or novel.dtype != bool:
+            raise InputError(f"expected places (N, 2) and novel (N,) bool; got {places.shape} and {novel.shape}")
+        row, column = divmod(number, columns)
+        axes = panel(figure, 0.6 + column * (side + 0.8), 0.9 + row * (side + 0.45), side, side)
+        for name, chosen, marker, colour in (("normal", ~novel, "o", BLUE), ("novel", novel, "^", VERMILLION)):
+            dots = axes.scatter(*places[chosen].T, s=18, marker=marker, color=colour, alpha=0.55, linewidths=0)
+            drawn.setdefault(name, dots)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(title, fontsize=11)
+    figure.legend(
+        drawn.values(), drawn.keys(), loc="upper left", ncols=2, frameon=False, fontsize=10, borderpad=0,
+        borderaxespad=0, bbox_to_anchor=(0.6 / WIDTH, 1 - 0.15 / figure.get_figheight()), markerscale=1.6,
+    )  # fmt: skip
+    return figure
+
+
+def _bars_legend(figure: Figure, published: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    shown = [
+        (Patch(facecolor=(BLUE, 0.45), edgecolor=BLUE), "AUROC measured"),
+        (Line2D([], [], color=BLACK, marker="|", markersize=7), "its 95 % interval over test samples"),
+    ]
+    if published:
+        diamond = Line2D([], [], color="white", marker="D", markeredgecolor=VERMILLION, linestyle="")
+        shown.append((diamond, "published"))
+    figure.legend(
+        *zip(*shown, strict=True), loc="upper left", ncols=3, frameon=False, fontsize=9, borderpad=0, borderaxespad=0,
+        bbox_to_anchor=(0.3 / WIDTH, 1 - 0.1 / figure.get_figheight()),
+    )  # fmt: skip
