@@ -123,7 +123,9 @@ def auroc_interval(normal: np.ndarray, novel: np.ndarray) -> tuple[float, float]
     if value in (0.0, 1.0):
         pairs = min(len(normal), len(novel))
         return rate_interval(pairs if value else 0, pairs)
-    variance = sum(_placements(side, other).var(ddof=1) / len(side) for side, other in ((normal, novel), (novel, normal)))
+    variance = sum(
+        _placements(side, other).var(ddof=1) / len(side) for side, other in ((normal, novel), (novel, normal))
+    )
     width = float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(variance) / (value * (1 - value))
     middle = math.log(value / (1 - value))
     return float(expit(middle - width)), float(expit(middle + width))

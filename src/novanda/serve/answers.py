@@ -61,8 +61,12 @@ class ExplainAnswer(BaseModel):
     threshold: float | None
     image: str = Field(description="what the detector saw, after it was resized")
     expected: str | None = Field(description="what it expected to see; null where the method draws nothing")
-    heat: str | None = Field(description="where they differ, or what the score hangs on; see heat_kind")
-    heat_kind: str | None
+    heat: str = Field(description="where they differ, or what the score hangs on; see heat_kind")
+    heat_kind: Literal["error", "occlusion"]
+    heat_caption: str
+    heat_full: float = Field(
+        description="the heat of the last colour; 1 is what normal images reach in one pixel of a hundred"
+    )
     neighbours: list[Neighbour]
     remarks: list[str]
 
@@ -106,7 +110,7 @@ class ModelsAnswer(BaseModel):
     limits: LimitsAnswer
 
 
-class FeedbackIn(BaseModel, extra="forbid"):
+class FeedbackIn(BaseModel, extra="forbid", strict=True):
     """A person's word on one scored image."""
 
     model: str = Field(max_length=64)

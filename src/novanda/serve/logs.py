@@ -25,12 +25,10 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logs() -> None:
-    """Send our own lines and the server's to standard error as JSON."""
+    """Send all lines to standard error as JSON: the service's own, and warnings of what it is built on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name in ("novanda.serve", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "Started server process" tells nothing
+    logging.getLogger().handlers = [handler]
+    logging.getLogger("novanda.serve").setLevel(logging.INFO)
+    # Of a broken body the client is told; what a parser says of it beside that could quote it.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from novanda.errors import InputError
 from novanda.serve.answers import FileResult, Problem, Refusal
 
 
@@ -54,6 +55,13 @@ def busy(what: str) -> Refused:
 def too_large(what: str, most: int, got: str, hint: str) -> Refused:
     """More bytes than a bound allows."""
     return refused(413, "too_large", expected=f"{what} of at most {most:,} bytes", got=got, hint=hint)
+
+
+def not_scorable(error: InputError) -> Refused:
+    """An image that can be read, but of which the detector can make nothing."""
+    return refused(
+        422, "not_scorable", expected="an image like those fitted on", got=str(error), hint="look at the image"
+    )
 
 
 def of_http(error: HTTPException) -> Refused:

@@ -7,14 +7,18 @@ import csv
 import io
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from novanda.errors import InputError
 from novanda.serve.answers import (
+    ExplainAnswer,
     FeedbackIn,
     FeedbackList,
     FeedbackOut,
@@ -25,9 +29,10 @@ from novanda.serve.answers import (
     Refusal,
     ScoreAnswer,
 )
+from novanda.serve.explaining import as_answer, as_png, explained
 from novanda.serve.feedback import MAX_ROWS, Row
-from novanda.serve.refusals import Refused, refused
-from novanda.serve.service import Service
+from novanda.serve.refusals import Refused, not_scorable, refused
+from novanda.serve.service import Served, Service
 from novanda.serve.uploads import FIELD, uploads
 
 REASONS = {
@@ -56,9 +61,10 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-def files_body(most: str) -> dict[str, Any]:
+def files_body(about: str, most: int | None = None) -> dict[str, Any]:
     """The multipart body, which is read by hand, as OpenAPI says it."""
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1, "description": most}
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1, "description": about}
+    files |= {} if most is None else {"maxItems": most}
     schema = {"type": "object", "properties": {FIELD: files}, "required": [FIELD], "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
@@ -101,7 +107,7 @@ async def score(request: Request, service: In, model: ModelName = None) -> Score
                 each.cancel()
     _note(request, results)
     if all(result.error for result in results):
-        first = next(each for _, each in begun)
+        first = begun[0][1]
         status = first.status_code if isinstance(first, Refused) else 422
         assert results[0].error is not None
         raise Refused(status, results[0].error, results=results)
@@ -112,6 +118,47 @@ async def score(request: Request, service: In, model: ModelName = None) -> Score
 def _note(request: Request, results: list[FileResult]) -> None:
     """For the log line: how many, not which."""
     request.state.facts = {"files": len(results), "refused": sum(result.error is not None for result in results)}
+
+
+@router.post(
+    "/v1/explain",
+    response_model=ExplainAnswer,
+    responses={
+        200: {
+            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            "description": "JSON with pictures in it, or one picture of all",
+        },
+        **answers(400, 404, 408, 415, 422, 503),
+    },
+    openapi_extra=files_body("one image", 1),
+    tags=["scores"],
+)
+async def explain(
+    request: Request,
+    service: In,
+    model: ModelName = None,
+    form: Annotated[Literal["json", "png"], Query(alias="format")] = "json",
+) -> Any:
+    """Why one image got its score: what was expected, where it differs, the most similar training images."""
+    served = service.model(model)
+    body = uploads(request.stream(), request.headers.get("content-type", ""), replace(service.limits, files=1))
+    async with service.explanation_slot():
+        (upload,) = [upload async for upload in body]
+        sample = await service.sample(served, upload)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                service.explaining, _explanation, served, sample, upload.name, form
+            )
+        except InputError as error:
+            raise not_scorable(error) from error
+
+
+def _explanation(served: Served, sample: np.ndarray, name: str | None, form: str) -> Any:
+    """In a thread: the answer, pictures drawn."""
+    explanation = explained(served, sample, name)
+    if form == "png":
+        return Response(as_png(explanation), media_type="image/png")
+    return as_answer(served, explanation, name)
 
 
 @router.post(

@@ -20,7 +20,7 @@ from novanda.serve.batching import Batcher
 from novanda.serve.feedback import FeedbackStore
 from novanda.serve.limits import Limits
 from novanda.serve.measures import Measures
-from novanda.serve.refusals import Refused, busy, refused
+from novanda.serve.refusals import Refused, busy, not_scorable, refused
 from novanda.serve.uploads import Upload
 from novanda.sources.decoding import MAX_PIXELS, check_spec_for_files, conform, decode_bytes
 
@@ -61,7 +61,7 @@ class Served:
             false_alarm_rate=None if calibration is None else calibration.false_alarm_rate,
             threshold=None if calibration is None else calibration.threshold,
             calibration_count=0 if calibration is None else len(calibration),
-            can_explain=True,
+            can_explain=isinstance(self.detector, Detector),
         )
 
 
@@ -151,10 +151,7 @@ class Service:
                 raise begun
             facts = served.decided(await begun)
         except InputError as error:
-            unfit = refused(
-                422, "not_scorable", expected="an image like those fitted on", got=str(error), hint="look at the image"
-            )
-            return await self.outcome(served, name, unfit)
+            return await self.outcome(served, name, not_scorable(error))
         except Refused as refusal:
             self.measures.files.labels(served.name, "refused").inc()
             nothing = dict.fromkeys(("novelty", "p_value", "is_novel", "threshold"))

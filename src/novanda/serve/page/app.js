@@ -11,6 +11,7 @@ const $ = (id) => document.getElementById(id);
 const SLOW = 400; // milliseconds between two drawings while results stream in
 const SPOKEN = 3000; // and between two words to a screen reader
 const REFUSED_SHOWN = 200;
+const OPENED = 3; // refused files whose reasons are shown unasked
 
 const state = { models: [], model: null, rates: [], rate: null, items: [], skipped: 0 };
 const service = new Service(askForToken, tellGone);
@@ -123,7 +124,7 @@ function drawRefused(refused) {
   $("refused-list").replaceChildren(...rows);
   if (refused.length && !$("refused").dataset.seen) {
     $("refused").dataset.seen = "yes";
-    $("refused").open = true;
+    $("refused").open = refused.length <= OPENED;
   }
 }
 
@@ -164,7 +165,7 @@ function chooseRate() {
   $("rate-shown").textContent = shown;
   $("rate").setAttribute("aria-valuetext", n ? `${shown}, ${oneIn(state.rate)}` : "no threshold");
   $("rate-about").textContent = n
-    ? `Flag what at most ${oneIn(state.rate).replace("about ", "")} of the ${n.toLocaleString("en")} normal images kept aside would reach.`
+    ? `Of new normal images ${oneIn(state.rate)} would be flagged, judged by ${n.toLocaleString("en")} that were kept aside.`
     : "This detector was fitted without held-out normals: it scores and decides nothing.";
   draw();
 }
