@@ -24,7 +24,11 @@ from novanda import Detector, Training, methods
 PICTURES = Path(__file__).resolve().parent.parent / "docs/pictures"
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
 NORMAL = 8
-WIDE, NARROW = {"width": 1200, "height": 860}, {"width": 390, "height": 800}
+LOOKS = (
+    ("page", "light", {"width": 1200, "height": 860}),
+    ("page-dark", "dark", {"width": 1200, "height": 860}),
+    ("page-narrow", "light", {"width": 390, "height": 800}),
+)
 
 
 def write_photos(folder: Path) -> tuple[Path, Path]:
@@ -82,7 +86,7 @@ def main() -> int:
         Detector(methods.AutoEncoder(latent_dim=16), training, calibration_fraction=0.4).fit(normal).save(model)
         browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox"])
         with served(model) as address:
-            for name, scheme, size in (("page", "light", WIDE), ("page-dark", "dark", WIDE), ("page-narrow", "light", NARROW)):
+            for name, scheme, size in LOOKS:
                 page = open_page(browser, address, new, scheme, size)
                 page.screenshot(path=given.out / f"{name}.png")
                 page.locator("#grid button").first.click()

@@ -116,14 +116,24 @@ class Process:
 Start = Callable[..., Process]
 
 
+@pytest.fixture(scope="module")
+def narrow(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service with small limits, shared by a file's tests, which must leave it as it is."""
+    store = tmp_path_factory.mktemp("narrow") / "feedback.sqlite"
+    flags = ("--limits.request-bytes", "20000000", "--limits.file-bytes", "100000")
+    process = Process(model, "--port", "0", "--feedback", store, *flags)
+    yield process
+    process.end(signal.SIGKILL)
+
+
 @pytest.fixture
 def start(model: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts services of the detector on free ports; words are further flags."""
+    """Starts services of the detector on free ports; words are further models and flags."""
     running: list[Process] = []
 
     def make(*words: str | Path, port: int = 0, environment: dict[str, str] | None = None) -> Process:
         process = Process(
-            model, "--port", str(port), "--feedback", tmp_path / "feedback.sqlite", *words, environment=environment
+            model, *words, "--port", str(port), "--feedback", tmp_path / "feedback.sqlite", environment=environment
         )
         running.append(process)
         return process

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import spearmanr
 from prometheus_client.parser import text_string_to_metric_families
+from scipy.stats import spearmanr
 from starlette.testclient import TestClient
 
 from novanda import pictures
@@ -99,22 +99,26 @@ def test_a_file_without_a_name_is_a_file(client: TestClient, images: np.ndarray)
     assert result["novelty"] is not None
 
 
+FORM = "multipart/form-data; boundary=B"
+FIELD = b"--B\r\nContent-Disposition: form-data; name="
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status", "error"),
     [
         ("application/json", b"{}", 415, "not_multipart"),
         ("multipart/form-data", b"", 415, "not_multipart"),
         ("", b"", 415, "not_multipart"),
-        ("multipart/form-data; boundary=B", b"", 400, "broken_multipart"),
-        ("multipart/form-data; boundary=B", b"--B--\r\n", 422, "no_files"),
-        ("multipart/form-data; boundary=B", b"no boundary at all", 400, "broken_multipart"),
-        ("multipart/form-data; boundary=" + 300 * "B", b"", 400, "broken_multipart"),
-        ("multipart/form-data; boundary=B", b"--B\r\nContent-Disposition: form-data; name=files\r\n\r\nx", 400, "broken_multipart"),
-        ("multipart/form-data; boundary=B", b"--B\r\nX: y\r\n\r\nx\r\n--B--\r\n", 422, "unknown_field"),
-        ("multipart/form-data; boundary=B", b'--B\r\nContent-Disposition: form-data; name="path"\r\n\r\nx\r\n--B--\r\n', 422, "unknown_field"),
-        ("multipart/form-data; boundary=B", b"--B\r\n" + b"A" * 10000 + b": x\r\n\r\n", 400, "broken_multipart"),
+        (FORM, b"", 400, "broken_multipart"),
+        (FORM, b"no boundary at all", 400, "broken_multipart"),
+        (FORM + 300 * "B", b"", 400, "broken_multipart"),
+        (FORM, FIELD + b'"files"\r\n\r\nnever ends', 400, "broken_multipart"),
+        (FORM, b"--B\r\n" + b"A" * 10000 + b": x\r\n\r\n", 400, "broken_multipart"),
+        (FORM, b"--B--\r\n", 422, "no_files"),
+        (FORM, b"--B\r\nX: y\r\n\r\nx\r\n--B--\r\n", 422, "unknown_field"),
+        (FORM, FIELD + b'"path"\r\n\r\nx\r\n--B--\r\n', 422, "unknown_field"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/explain"])
 def test_bodies_that_are_none(
     client: TestClient, path: str, content_type: str, body: bytes, status: int, error: str

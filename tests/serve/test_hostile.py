@@ -18,6 +18,11 @@ from .conftest import Connect, png
 from .test_api import PROBLEM, parts
 
 COUNT = 200
+NAMES = (
+    "../../etc/passwd", "/dev/zero", "file:///etc/passwd", "C:\\boot.ini", "CON", "a\x00.png", "-rf", "~root", " ", ".",
+    "$(reboot).png", "'; DROP TABLE feedback; --", "=cmd|' /C calc'!A0", "\u202egnp.exe", "\U0001f4a3.png", "n" * 3000,
+    "..", "%2e%2e%2f", "<img src=x onerror=alert(1)>.png",
+)  # fmt: skip
 
 
 def encoded(form: str, side: int = 40) -> bytes:
@@ -61,9 +66,7 @@ def hostile() -> Iterator[tuple[str, bytes]]:
     yield "postscript.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n"
     yield "document.pdf", b"%PDF-1.7\n"
     yield "zeros.bin", bytes(100_000)
-    for name in ("../../etc/passwd", "/dev/zero", "file:///etc/passwd", "C:\\boot.ini", "CON", "a\x00.png", "-rf", "~root",
-                 "$(reboot).png", "'; DROP TABLE feedback; --", "=cmd|' /C calc'!A0", "\u202egnp.exe", "\U0001f4a3.png",
-                 "n" * 3000, " ", ".", "..", "%2e%2e%2f", "<img src=x onerror=alert(1)>.png"):  # fmt: skip
+    for name in NAMES:
         yield name, b"no image, whatever its name says"
     generator = np.random.default_rng(1)
     while True:  # torn and garbled files of every kind that is read
