@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,17 +89,18 @@ class Process:
     """`novanda serve` as a person starts it."""
 
     def __init__(self, *words: str | Path, environment: dict[str, str] | None = None) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it when it is full
         self.child = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "serve", *map(str, words)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
         )
         assert self.child.stdout is not None
         said = self.child.stdout.readline()
         if not said:
-            raise AssertionError(self.child.communicate()[1])
+            raise AssertionError(self.end()[1])
         self.address = next(word for word in said.split() if word.startswith("http")).rstrip("/")
 
     @property
@@ -109,8 +111,12 @@ class Process:
         """Exit code, and what was logged."""
         if self.child.poll() is None:
             self.child.send_signal(by)
-        _, logged = self.child.communicate(timeout=60)
-        return self.child.returncode, logged
+        self.child.communicate(timeout=60)
+        if not self._log.closed:
+            self._log.seek(0)
+            self._logged = self._log.read()
+            self._log.close()
+        return self.child.returncode, self._logged
 
 
 Start = Callable[..., Process]

@@ -38,7 +38,8 @@ export class Gallery {
       if (this.grid.contains(focused)) focused.focus({ preventScroll: true });
     }
     for (const item of wanted) this.draw(item);
-    if (!kept.has(this.current)) this.adopt(wanted[0] ?? null);
+    // Tab leads to the first image, until a person has moved on from there.
+    if (!kept.has(this.current) || !this.grid.contains(document.activeElement)) this.adopt(wanted[0] ?? null);
     this.more.hidden = items.length <= this.shown;
   }
 
