@@ -89,7 +89,8 @@ class Process:
     """`novanda serve` as a person starts it."""
 
     def __init__(self, *words: str | Path, environment: dict[str, str] | None = None) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it when it is full
+        # A pipe that nobody reads would stop it when it is full.
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `end`
         self.child = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "serve", *map(str, words)],
             stdout=subprocess.PIPE,

@@ -204,7 +204,7 @@ def test_explanation_as_one_picture(client: TestClient, images: np.ndarray, monk
 
 def test_only_one_image_is_explained_at_a_time(client: TestClient, images: np.ndarray) -> None:
     answer = client.post("/v1/explain", files=parts(("a.png", png(images[0])), ("b.png", png(images[1]))))
-    assert (answer.status_code, answer.json()["error"]) == (413, "too_many_files")
+    assert (answer.status_code, answer.json()["error"]) == (422, "too_many_files")
     broken = client.post("/v1/explain", files=parts(("a.png", b"text")))
     assert (broken.status_code, broken.json()["error"]) == (422, "unreadable")
 

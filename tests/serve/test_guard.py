@@ -149,7 +149,7 @@ def test_too_many_files_and_pixels(connect: Connect, images: np.ndarray) -> None
     small, large = png(images[0]), png(np.zeros((11, 10), dtype=np.uint8))
     assert client.post("/v1/score", files=parts(*[("a.png", small)] * 3)).status_code == 200
     answer = client.post("/v1/score", files=parts(*[("a.png", small)] * 4))
-    assert (answer.status_code, answer.json()["error"]) == (413, "too_many_files")
+    assert (answer.status_code, answer.json()["error"]) == (422, "too_many_files")
     mixed = client.post("/v1/score", files=parts(("a.png", small), ("b.png", large))).json()["results"]
     assert mixed[0]["error"] is None
     assert "10 x 11 pixels are more than the limit of 100" in mixed[1]["error"]["got"]

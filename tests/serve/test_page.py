@@ -469,7 +469,6 @@ def test_a_narrow_screen_scrolls_in_one_direction_only(open_page: Open, photos: 
     assert page.evaluate("document.querySelector('#why').scrollWidth <= document.querySelector('#why').clientWidth")
 
 
-@pytest.mark.slow  # 15 s alone
 def test_a_thousand_images(page: Page, detector: Detector) -> None:
     many = np.concatenate([digits(label) for label in range(6)])[:1000]
     assert len(many) == 1000

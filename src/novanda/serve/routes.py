@@ -42,9 +42,9 @@ REASONS = {
     404: "no such model or row",
     408: "the request took too long to arrive",
     409: "no room for more",
-    413: "too many bytes or files",
+    413: "too many bytes",
     415: "no multipart/form-data",
-    422: "nothing in it can be used; `results` has each file's own reason",
+    422: "nothing in it can be used; of files, `results` has each one's reason",
     503: "too much in work; Retry-After says when to come back",
 }
 ROWS_AT_ONCE = 1000

@@ -38,7 +38,7 @@ async def uploads(body: AsyncIterator[bytes], content_type: str, limits: Limits)
     """Every file of the body, as soon as it is complete.
 
     Raises:
-        Refused: 415 for no multipart, 400 for a broken one, 413 for too many files, 422 for other fields or no file.
+        Refused: 415 for no multipart, 400 for a broken one, 422 for too many files, none, or other fields.
     """
     parts = _Parts(limits)
     parser = _parser(content_type, parts)
@@ -132,7 +132,7 @@ class _Parts:
         self._count += 1
         if self._count > self.limits.files:
             raise refused(
-                413, "too_many_files", expected=f"at most {self.limits.files} files in one request",
+                422, "too_many_files", expected=f"at most {self.limits.files} files in one request",
                 got="more", hint="send the rest in further requests",
             )  # fmt: skip
         if b"filename" in options:
