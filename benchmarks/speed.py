@@ -36,8 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from novanda import methods
 from novanda.augment import NegativeAugmentation
-from novanda.benchmark.cells import commit
 from novanda.benchmark.results import append_result
+from novanda.benchmark.running import commit
 from novanda.detector import Detector
 from novanda.method import Method
 from novanda.samples import Normals, SampleSpec

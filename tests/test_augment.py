@@ -28,6 +28,7 @@ from novanda.augment import (
     recolor,
     resample,
     shift_and_mirror,
+    translate,
 )
 from novanda.errors import InputError
 from novanda.samples import Kind
@@ -714,3 +715,16 @@ def test_quarter_turns_are_numpys(channels: int) -> None:
 def test_quarter_turns_need_squares() -> None:
     with pytest.raises(InputError, match=r"got 6 x 7\. Resize"):
         quarter_turns(_random(2, 3, 6, 7))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (3, 0), (0, -2), (-4, 5), (2, -5)])
+def test_translate_is_numpys_reflection(rows: int, columns: int) -> None:
+    samples = np.random.default_rng(0).normal(size=(2, 3, 7, 8)).astype(np.float32)
+    wide = np.pad(samples, ((0, 0), (0, 0), (6, 6), (6, 6)), mode="reflect")
+    expected = wide[..., 6 - rows : 13 - rows, 6 - columns : 14 - columns]
+    np.testing.assert_array_equal(translate(torch.from_numpy(samples), rows, columns).numpy(), expected)
+
+
+def test_translate_by_a_whole_side_is_refused() -> None:
+    with pytest.raises(InputError, match=r"7 x 8 can be moved by less than that; got 7 and 0"):
+        translate(torch.zeros(1, 1, 7, 8), 7, 0)

@@ -25,7 +25,10 @@ from novanda import training
 from novanda.cli import main
 from novanda.detector import Detector
 
-COMMANDS = ("inspect", "fit", "score", "evaluate", "serve", "list", "download", "bench", "doctor")
+COMMANDS = (
+    *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift", "serve"),
+    *("list", "download", "bench", "doctor"),
+)
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 Run = Callable[..., SimpleNamespace]
@@ -97,7 +100,8 @@ def test_fit_says_what_it_will_do_and_what_it_did(run: Run, digits: Path, tmp_pa
         lines[1] == "PCA reconstruction: learning from 80 samples of 8 x 8 x 1, 20 more held out to set the threshold"
     )
     assert "set by 20 held-out normals for a false-alarm rate of 0.1" in lines[2]
-    assert lines[3:] == [f"written to {out}"]
+    assert lines[3].startswith("the file keeps 80 of the training images")
+    assert lines[4:] == [f"written to {out}"]
     detector = Detector.load(out)
     assert detector.training_count_ == 80
     assert detector.calibration().false_alarm_rate == 0.1
@@ -278,11 +282,12 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 def test_bench_dry_run(run: Run, tmp_path: Path) -> None:
     done = run("bench", "core", "--out", tmp_path / "b", "--dry-run")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert re.fullmatch(r"\d+ to run, about 0.0 hours 1 at a time.*; \d+ of them are of a method .*\n", done.err)
     chosen = run("bench", "core", "--out", tmp_path / "b", "--dry-run", "--only", "ship (pca|near)")
     assert [line.rpartition(" [")[0] for line in chosen.out.splitlines()] == [
-        "cifar10:ship pca seed 0",
-        "cifar10:ship nearest_neighbour seed 0",
+        "cifar10:ship pca one_vs_rest seed 0",
+        "cifar10:ship nearest_neighbour one_vs_rest seed 0",
     ]
     assert set(chosen.out.splitlines()) < set(done.out.splitlines())
     assert not (tmp_path / "b").exists()
@@ -371,7 +376,11 @@ def mistakes(digits: Path, model: Path, place: Path) -> Iterator[tuple[list[Any]
     yield ["download", "nonsense"], "cifar10, mnist"
     yield ["download", "mnist"], "--data-root"
     yield ["download", "coil20", "--data-root", place / "data"], "published checksums"
-    yield ["bench", "core"], "--out"
+    yield ["bench"], "name a study"
+    yield ["bench", "core", "--spec", place / "text"], "not both"
+    yield ["bench", "core", "--out", new, "--methods", "nonsense"], "unknown method"
+    yield ["bench", "core", "--out", new, "--classes", "9,unicorn"], "as its class"
+    yield ["bench", "core", "--out", new, "--seeds", "0,x"], "--seeds"
     yield ["bench", "nonsense", "--out", new], "core, false_alarms"
     yield ["bench", "core", "--out", new, "--only", "("], "regular expression"
     yield ["bench", "core", "--out", new, "--only", "nonsense"], "no cell"

@@ -96,6 +96,8 @@ def test_small_features_are_left_as_they_are() -> None:
         ({"seed": np.int64(3)}, "seed must be"),  # would fail at the end, when the file is written
         ({"image_size": 0}, "image_size must be"),
         ({"image_size": 32.0}, "image_size must be"),
+        ({"keep_examples": -1}, "keep_examples must be a whole number of at least 0; got -1"),
+        ({"keep_examples": True}, "keep_examples must be"),
         ({"calibration_fraction": 1.0}, r"calibration_fraction must lie in \[0, 1\); got 1.0"),
         ({"calibration_fraction": -0.1}, "calibration_fraction must"),
         ({"calibration_fraction": float("nan")}, "calibration_fraction must"),
@@ -462,7 +464,8 @@ def test_what_only_training_needs_is_left_out(nda_file: Path) -> None:
     dropped = {name for name in state if name.startswith(NDA.training_only)}
     assert {name.split(".")[0] for name in dropped} == {"latents", "prior_estimator", "prior_discriminator"}
     _, tensors = read_archive(nda_file, MEMBER)
-    assert tensors.keys() == {f"model/{name}" for name in state.keys() - dropped}
+    kept = {f"model/{name}" for name in state.keys() - dropped} | {"examples/images", "examples/features"}
+    assert tensors.keys() == kept
     kept_bytes = sum(tensor.nbytes for tensor in tensors.values())
     dropped_bytes = sum(state[name].nbytes for name in dropped)
     assert dropped_bytes > 100_000
@@ -534,6 +537,30 @@ IN_BOTH: dict[str, Damage] = {
     "calibration empty": put("calibration", "scores", value=[]),
     "calibration rate": put("calibration", "false_alarm_rate", value=0),
     "history": put("history", value=[{"number": 1}]),
+    "heat of another kind": lambda content, _: content["heat"].update(
+        kind="error" if content["heat"]["kind"] == "occlusion" else "occlusion"
+    ),
+    "heat nil": put("heat", "value", value=0.0),
+    "heat endless": put("heat", "value", value=float("inf")),
+    "heat NaN": put("heat", "value", value=float("nan")),
+    "heat of no normals": put("heat", "normals", value=0),
+    "heat with more": put("heat", "more", value=1),
+    "heat a number": put("heat", value=1.0),
+    "keep examples": put("keep_examples", value=-1),
+    "examples too many names": lambda content, _: content["examples"]["identifiers"].append("one more"),
+    "examples without names": put("examples", "identifiers", value=[]),
+    "examples named by numbers": lambda content, _: content["examples"].update(
+        identifiers=list(range(len(content["examples"]["identifiers"])))
+    ),
+    "examples a list": put("examples", value=[1]),
+    "examples missing": lambda _, tensors: tensors.pop("examples/images"),
+    "examples of other size": lambda _, tensors: tensors.update(
+        {"examples/images": tensors["examples/images"][:, :, :-1].contiguous()}
+    ),
+    "examples of floats": lambda _, tensors: tensors.update({"examples/images": tensors["examples/images"].float()}),
+    "sources a list": put("sources", value=[1]),
+    "source without scores": put("sources", value={"camera": {"false_alarm_rate": 0.1, "scores": []}}),
+    "source without a name": lambda content, _: content.update(sources={" ": content["calibration"]}),
 }
 NDA_ONLY: dict[str, Damage] = {
     "latents absurd": lambda content, _: content.update(
@@ -549,6 +576,9 @@ NDA_ONLY: dict[str, Damage] = {
     "weight of wrong shape": tensor(WEIGHT, lambda t: t[:, :1]),
     "weight of wrong type": tensor(WEIGHT, lambda t: t.double()),
     "weight NaN": tensor(WEIGHT, spoilt),
+    "features NaN": tensor("examples/features", spoilt),
+    "features of other images": tensor("examples/features", lambda t: t[:-1]),
+    "features of whole numbers": tensor("examples/features", lambda t: t.long()),
 }
 BANK_ONLY: dict[str, Damage] = {
     "bank missing": lambda _, tensors: tensors.pop("reference/bank"),
@@ -649,7 +679,8 @@ def test_large_samples_are_loaded_without_being_tried(tmp_path: Path) -> None:
 
 def test_claimed_sizes_cost_no_memory(tmp_path: Path) -> None:
     # A network of any size takes any side: nothing in such a file contradicts itself, and nothing may be computed.
-    detector = Detector(RotNet(width=4), dataclasses.replace(QUICK, epochs=1), calibration_fraction=0).fit(made(0, 8))
+    training = dataclasses.replace(QUICK, epochs=1)
+    detector = Detector(RotNet(width=4), training, calibration_fraction=0, keep_examples=0).fit(made(0, 8))
     path = tmp_path / "rotnet.novanda"
     detector.save(path)
     content, tensors = read_archive(path, MEMBER)
@@ -658,3 +689,112 @@ def test_claimed_sizes_cost_no_memory(tmp_path: Path) -> None:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert Detector.load(path).spec_.size == 48_000_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 400 * 1024, "KiB"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What explanations need, and decisions changed in the file
+
+
+def test_kept_examples_are_training_images_drawn_by_the_seed() -> None:
+    images = made(0, 100)
+
+    def kept(seed: int) -> tuple[set[str], np.ndarray]:
+        examples = Detector(PCA(components=4), seed=seed, keep_examples=10).fit(images).examples_
+        assert examples is not None
+        assert len(examples) == 10
+        return set(examples.identifiers), examples.images.permute(0, 2, 3, 1).numpy()
+
+    names, pictures = kept(0)
+    rows = sorted(int(name.removeprefix("row ")) for name in names)
+    np.testing.assert_array_equal(pictures, images[rows])
+    held_out = np.random.default_rng([0, 1]).permutation(100)[:20]  # as `fit` draws them
+    assert not set(rows) & set(held_out.tolist())
+    assert kept(0)[0] == names
+    assert kept(1)[0] != names
+    everything = Detector(PCA(components=4), keep_examples=1000).fit(images).examples_
+    assert everything is not None
+    assert len(everything) == 80
+
+
+def test_without_examples_no_image_is_in_the_file(tmp_path: Path) -> None:
+    detector = Detector(NDA(width=4, latent_dim=4), dataclasses.replace(QUICK, epochs=1), keep_examples=0)
+    detector.fit(made(0, 100)).save(tmp_path / "file")
+    content, tensors = read_archive(tmp_path / "file", MEMBER)
+    assert content["examples"] is None
+    assert not [name for name in tensors if not name.startswith("model/")]
+    assert Detector.load(tmp_path / "file").examples_ is None
+
+
+def test_features_have_neither_heat_nor_examples() -> None:
+    detector = Detector(PCA(components=2)).fit(table(0))
+    assert detector.heat_ is None
+    assert detector.examples_ is None
+
+
+def test_files_without_what_explanations_need_are_still_read(bank_file: Path, tmp_path: Path) -> None:
+    content, tensors = read_archive(bank_file, MEMBER)
+    for later in ("heat", "examples", "keep_examples", "sources"):
+        del content[later]
+    for name in [name for name in tensors if name.startswith("examples/")]:
+        del tensors[name]
+    old = Detector.load(forge(tmp_path / "old.novanda", content, tensors))
+    assert (old.heat_, old.examples_, old.sources_, old.keep_examples) == (None, None, {}, 0)
+    np.testing.assert_array_equal(old.predict(made(1, 5, 8)), Detector.load(bank_file).predict(made(1, 5, 8)))
+    assert old.measure_heat(Normals(ArraySource(made(1, 20, 8)))).heat_ is not None
+
+
+def test_sources_have_thresholds_of_their_own(bank_file: Path, tmp_path: Path) -> None:
+    detector = Detector.load(bank_file)
+    ours, pooled = Calibration(np.arange(20.0), 0.1), detector.calibration()
+    assert detector.calibrate(ours, "camera 1") is detector
+    assert detector.calibration("camera 1") == ours
+    assert detector.calibration() == pooled
+    with pytest.raises(InputError, match=r"own \('camera 1'\); got 'camera 2'"):
+        detector.calibration("camera 2")
+    for wrong in ("", " ", 3):
+        with pytest.raises(InputError, match="a source is a name"):
+            detector.calibrate(ours, wrong)  # type: ignore[arg-type]
+    detector.save(tmp_path / "file")
+    loaded = Detector.load(tmp_path / "file")
+    assert loaded.sources_ == {"camera 1": ours}
+    assert loaded.calibration() == pooled
+
+
+def test_a_calibration_is_written_and_all_else_stays(nda_file: Path, tmp_path: Path) -> None:
+    def members(path: Path) -> tuple[dict[str, Any], bytes]:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(MEMBER)), archive.read("tensors.safetensors")
+
+    path = tmp_path / "file"
+    content, tensors = read_archive(nda_file, MEMBER)
+    forge(path, {**content, "of a later version": [1]}, tensors)
+    before, packed = members(path)
+    detector = Detector.load(path, device="cpu")
+    detector.calibrate(Calibration(np.arange(30.0), 0.2)).calibrate(Calibration(np.arange(9.0), 0.1), "camera")
+    detector.save_calibration(path, tmp_path / "copy")
+    assert members(path) == (before, packed)
+    changed, same = members(tmp_path / "copy")
+    assert same == packed
+    decisions = {"calibration", "sources"}
+    assert {name for name in changed if changed[name] != before[name]} == decisions
+    detector.save_calibration(path)
+    assert members(path) == (changed, packed)
+    assert Detector.load(path).calibration("camera") == Calibration(np.arange(9.0), 0.1)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["copy", "file"]
+
+
+def test_an_interrupted_rewrite_leaves_the_old_file(
+    bank_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bank_file.read_bytes())
+    detector = Detector.load(path).calibrate(Calibration(np.arange(30.0), 0.2))
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        detector.save_calibration(path)
+    assert path.read_bytes() == bank_file.read_bytes()
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -250,6 +250,28 @@ def test_adversarial_losses() -> None:
     assert losses.fooling_loss(torch.from_numpy(fake)).item() == pytest.approx(fooled)
 
 
+def test_gaussian_divergence_is_torchs() -> None:
+    mean, log_variance = _random(5, 3), _random(5, 3, seed=1)
+    expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
+    assert torch.allclose(losses.gaussian_divergence(mean, log_variance), expected, atol=1e-12)
+
+
+def test_gaussian_surprise_is_minus_the_log_density() -> None:
+    drawn, images, log_deviation = _random(4, 2, 3, 3), _random(4, 2, 3, 3, seed=1), torch.tensor(-0.7).double()
+    constant = 18 / 2 * math.log(2 * math.pi)
+    density = Normal(drawn, log_deviation.exp()).log_prob(images)  # type: ignore[no-untyped-call]  # torch's
+    expected = -density.flatten(1).sum(1) - constant
+    assert torch.allclose(losses.gaussian_surprise(drawn, images, log_deviation), expected, atol=1e-12)
+
+
+def test_centre_distance_by_loop() -> None:
+    features, centre = _random(4, 3), _random(3, seed=1)
+    expected = [sum((f - c) ** 2 for f, c in zip(row, centre.tolist(), strict=True)) for row in features.tolist()]
+    assert losses.centre_distance(features, centre).tolist() == pytest.approx(expected)
+    with pytest.raises(InputError, match="features of a sample and the centre"):
+        losses.centre_distance(features, centre[:2])
+
+
 def test_classification_loss() -> None:
     logits, labels = _random(6, 4).numpy(), [0, 3, 1, 1, 2, 0]
     expected = 0.0
@@ -285,6 +307,9 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
         for estimator in ESTIMATORS
         for count in (0, 1, 2)
     },
+    "gaussian_divergence": (losses.gaussian_divergence, [(3, 2)] * 2),
+    "gaussian_surprise": (losses.gaussian_surprise, [(3, 1, 2, 2), (3, 1, 2, 2), ()]),
+    "centre_distance": (losses.centre_distance, [(3, 4), (4,)]),
     "prior_loss": (losses.prior_loss, [(3, 2)] * 2),
     "batch_moments_prior_loss": (losses.batch_moments_prior_loss, [(4, 2)]),
     "discriminator_loss": (losses.discriminator_loss, [(3, 1), (2, 1)]),

@@ -18,6 +18,7 @@ from novanda.networks import (
     LocalEstimator,
     PriorEstimator,
     ResidualNet,
+    WideResNet,
     channels_last,
     dense,
 )
@@ -304,3 +305,26 @@ def test_every_weight_is_learned_and_starts_from_the_global_seed(name: str) -> N
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize(("depth", "widening", "millions"), [(10, 4, 1.2), (16, 4, 2.75), (28, 10, 36.5)])
+def test_wide_residual_nets_have_the_published_sizes(depth: int, widening: int, millions: float) -> None:
+    """WRN-16-4 and WRN-28-10: 2.75 and 36.5 million weights in their paper; WRN-10-4: 1.2 million."""
+    with torch.device("meta"):
+        net = WideResNet(3, 10, depth, widening)
+    assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_wide_residual_net_halves_twice_and_averages() -> None:
+    net = WideResNet(3, 7, widening=1, width=4).eval()
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert net.body(images).shape == (2, 16, 4, 4)
+    features = net.features(images)
+    assert features.shape == (2, 16)
+    assert torch.allclose(net(images), features @ net.head.weight.T + net.head.bias, atol=1e-6)
+    assert (features >= 0).all()
+
+
+def test_wide_residual_net_of_an_odd_depth_is_refused() -> None:
+    with pytest.raises(InputError, match="6 n \\+ 4; got 12"):
+        WideResNet(3, 10, 12)

@@ -361,3 +361,17 @@ def quarter_turns(images: Tensor) -> Tensor:
     if images.shape[2] != images.shape[3]:
         raise InputError(f"quarter turns need square samples; got {images.shape[2]} x {images.shape[3]}. Resize them")
     return torch.cat([torch.rot90(images, turn, (2, 3)) for turn in range(4)])
+
+
+def translate(images: Tensor, rows: int, columns: int) -> Tensor:
+    """Samples (B, C, H, W) moved by whole pixels, down and to the right where positive, reflected at the border.
+
+    Raises:
+        InputError: a move as large as the sample.
+    """
+    height, width = images.shape[2:]
+    if abs(rows) >= height or abs(columns) >= width:
+        raise InputError(f"a sample of {height} x {width} can be moved by less than that; got {rows} and {columns}")
+    padded = F.pad(images, (max(columns, 0), max(-columns, 0), max(rows, 0), max(-rows, 0)), mode="reflect")
+    top, left = max(-rows, 0), max(-columns, 0)
+    return padded[..., top : top + height, left : left + width]

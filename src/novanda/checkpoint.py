@@ -63,6 +63,16 @@ def write_archive(path: Path, member: str, content: Mapping[str, Any], tensors: 
         archive.writestr(_TENSORS, safetensors.torch.save(plain))
 
 
+def rewrite_archive(path: Path, out: Path, member: str, content: Mapping[str, Any]) -> None:
+    """Write a copy of an archive with other JSON content, atomically; its tensors are copied byte for byte."""
+    text = json.dumps(content, indent=1, allow_nan=False).encode()
+    with zipfile.ZipFile(path) as archive:
+        packed = archive.read(_TENSORS)
+    with written_atomically(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        archive.writestr(member, text)
+        archive.writestr(_TENSORS, packed)
+
+
 def read_archive(path: Path, member: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what `write_archive` wrote; ModelFileError with the reason for anything else, however hostile."""
     if path.is_dir():

@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 
 from novanda.commands.benching import bench
+from novanda.commands.calibrating import calibrate, drift
 from novanda.commands.explaining import explain
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
@@ -67,6 +68,8 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "evaluate": evaluate,
         "serve": serve,
         "explain": explain,
+        "calibrate": calibrate,
+        "drift": drift,
         "list": list_names,
         "download": download,
         "bench": bench,

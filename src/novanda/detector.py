@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from novanda import methods
 from novanda.calibration import Calibration, required
-from novanda.checkpoint import read_archive, write_archive
+from novanda.checkpoint import read_archive, rewrite_archive, write_archive
 from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
 from novanda.examples import Examples, kept
 from novanda.heat import HeatScale, measured
@@ -55,6 +55,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     Attributes after `fit`:
         spec_: what one sample looks like.
         calibration_: the held-out normals' scores and the asked rate; None with calibration_fraction = 0.
+        sources_: calibrations of sources that have their own, such as one of several cameras, by their name.
         offset_: `decision_function` = `score_samples` - offset_; negative means novel.
         heat_: how much heat normals show in an explanation's map; None for features, and in files of older versions.
         examples_: the training images kept, drawn by the seed; None where none are.
@@ -65,6 +66,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     """
 
     calibration_: Calibration | None
+    sources_: dict[str, Calibration]
     heat_: HeatScale | None
     examples_: Examples | None
     offset_: float | None
@@ -210,11 +212,28 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.heat_ = measured(*learnt, unseen, held_out=len(held_out) > 0, generator=generator)
         self.examples_ = kept(*learnt, source, learned, self.keep_examples, device=self.device_, generator=generator)
 
-    def calibrate(self, calibration: Calibration) -> Self:
-        """Decide by this calibration from now on, without retraining; returns self."""
+    def measure_heat(self, unseen: Normals) -> Self:
+        """Take the scale of explanations' maps from normals that the detector was not trained on; returns self."""
+        check_is_fitted(self, "spec_")
+        generator = np.random.default_rng([self.seed, _EXPLAIN])
+        self.heat_ = measured(self.method_, self.model_, self.reference_, unseen, held_out=True, generator=generator)
+        return self
+
+    def calibrate(self, calibration: Calibration, source: str | None = None) -> Self:
+        """Decide by this calibration from now on, without retraining; returns self.
+
+        Args:
+            calibration: the scores of normals that the detector was not trained on, and a rate.
+            source: a name to keep it by, for samples of one source alone; None: for all others.
+        """
         check_is_fitted(self, "spec_")
         if not isinstance(calibration, Calibration):
             raise InputError(f"expected a calibration.Calibration; got {calibration!r}; make one of normals' novelty")
+        if source is not None:
+            if not isinstance(source, str) or not source.strip():
+                raise InputError(f"a source is a name, such as 'camera 1'; got {source!r}")
+            self.sources_[source] = calibration
+            return self
         self.calibration_ = calibration
         self.offset_ = -calibration.threshold
         return self
@@ -301,6 +320,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.history_: list[Epoch] = []
         self.calibration_ = None
         self.offset_ = None
+        self.sources_ = {}
         self.heat_ = None
         self.examples_ = None
         self.note_ = ""
@@ -365,9 +385,22 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 parts.append(part.cpu())
         return torch.cat(parts)
 
-    def calibration(self) -> Calibration:
-        """The calibration in force; CalibrationError where the detector was fitted without held-out normals."""
+    def calibration(self, source: str | None = None) -> Calibration:
+        """The calibration in force; CalibrationError where the detector was fitted without held-out normals.
+
+        Args:
+            source: of this source alone; InputError for one that has none. `predict` and `p_value` are by the
+                calibration for all: for a source, give `novelty_score` to its calibration.
+        """
         check_is_fitted(self, "spec_")
+        if source is not None:
+            if source not in self.sources_:
+                known = ", ".join(map(repr, sorted(self.sources_))) or "none yet"
+                raise InputError(
+                    f"expected a source with a calibration of its own ({known}); got {source!r}. Check the name, or "
+                    "calibrate it: novanda calibrate --source"
+                )
+            return self.sources_[source]
         if self.calibration_ is None:
             raise CalibrationError(
                 "this detector has no threshold: it was fitted with calibration_fraction=0. Fit it with normals "
@@ -451,13 +484,33 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             "calibration_fraction": self.calibration_fraction,
             "image_size": self.image_size,
             "keep_examples": self.keep_examples,
-            "heat": None if self.heat_ is None else self.heat_.to_json(),
             "examples": None if self.examples_ is None else self.examples_.to_json(),
-            "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
+            **self._decisions(),
             "history": [asdict(epoch) for epoch in self.history_],
             "note": self.note_,
         }
         write_archive(Path(path), _MEMBER, content, tensors)
+
+    def _decisions(self) -> dict[str, Any]:
+        """What of the file can change without retraining."""
+        return {
+            "heat": None if self.heat_ is None else self.heat_.to_json(),
+            "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
+            "sources": {name: calibration.to_json() for name, calibration in self.sources_.items()},
+        }
+
+    def save_calibration(self, path: str | Path, out: str | Path | None = None) -> None:
+        """Write how this detector decides into the file that it was loaded from, or into a copy, atomically.
+
+        The weights are copied byte for byte, and what a newer version put into the file stays.
+
+        Args:
+            path: the file that it was loaded from.
+            out: where to write; None: the same file.
+        """
+        check_is_fitted(self, "spec_")
+        content, _ = read_archive(Path(path), _MEMBER)
+        rewrite_archive(Path(path), Path(path if out is None else out), _MEMBER, {**content, **self._decisions()})
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
@@ -499,6 +552,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 detector.examples_ = Examples.from_file(content["examples"], _below("examples/", tensors), spec)
             if content["calibration"] is not None:
                 detector.calibrate(Calibration.from_json(content["calibration"]))
+            for name, calibration in content.get("sources", {}).items():
+                detector.calibrate(Calibration.from_json(calibration), name)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, ArithmeticError) as error:

@@ -42,6 +42,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Examples):
+            return NotImplemented
+        mine, theirs = self.tensors(), other.tensors()
+        same = self.identifiers == other.identifiers and mine.keys() == theirs.keys()
+        return same and all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+    __hash__ = None  # type: ignore[assignment]  # its tensors are compared by content, which has no hash
+
     def nearest(self, samples: Tensor, features: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
         """The nearest of the kept images to each sample, nearest first.
 

@@ -71,13 +71,14 @@ class Explanation:
     remarks: tuple[str, ...]
 
 
-def explain(detector: Detector, X: Any, *, neighbours: int = 3) -> list[Explanation]:
+def explain(detector: Detector, X: Any, *, neighbours: int = 3, source: str | None = None) -> list[Explanation]:
     """Explain each sample.
 
     Args:
         detector: fitted, or loaded from a file.
         X: images in any form that `Detector.predict` takes: arrays, tensors, paths, a named set.
         neighbours: how many of the training images that are most like each sample to show.
+        source: decide by the calibration of this source, see `Detector.calibration`.
 
     Returns:
         One explanation a sample, in order; all of them lie in memory (`explain_each` gives one at a time).
@@ -86,9 +87,10 @@ def explain(detector: Detector, X: Any, *, neighbours: int = 3) -> list[Explanat
         InputError: samples that do not fit the detector, or rows of features, of which no picture can be drawn.
         DataError: the first sample that can not be read.
     """
-    source = _opened(detector, X)
+    _check(detector, neighbours)
+    samples = open_source(X, purpose="score", spec=detector.spec_)
     explanations = []
-    for _, outcome in explain_each(detector, source, neighbours=neighbours):
+    for _, outcome in explain_each(detector, samples, neighbours=neighbours, source=source):
         if isinstance(outcome, DataError):
             raise outcome
         explanations.append(outcome)
@@ -96,30 +98,27 @@ def explain(detector: Detector, X: Any, *, neighbours: int = 3) -> list[Explanat
 
 
 def explain_each(
-    detector: Detector, source: Source, *, neighbours: int = 3
+    detector: Detector, samples: Source, *, neighbours: int = 3, source: str | None = None
 ) -> Iterator[tuple[int, Explanation | DataError]]:
-    """Explain a source sample by sample, in order: (position, explanation, or why the sample can not be read).
+    """Explain samples one by one, in order: (position, explanation, or why the sample can not be read).
 
-    A broken sample costs no other, and memory does not grow with the source. Where the method draws nothing, each
+    A broken sample costs no other, and memory does not grow with their number. Where the method draws nothing, each
     sample costs as much time as scoring 65.
     """
     _check(detector, neighbours)
-    for start in range(0, len(source), _BATCH):
-        positions = range(start, min(start + _BATCH, len(source)))
-        read = read_each(source, positions)
+    calibration = detector.calibration_ if source is None else detector.calibration(source)
+    for start in range(0, len(samples), _BATCH):
+        positions = range(start, min(start + _BATCH, len(samples)))
+        read = read_each(samples, positions)
         whole = [position for position, sample in zip(positions, read, strict=True) if isinstance(sample, np.ndarray)]
         made: list[Explanation] = []
         if whole:
             raw = np.stack([sample for sample in read if isinstance(sample, np.ndarray)])
-            made = _explained(detector, raw, [source.identifier(position) for position in whole], neighbours)
+            names = [samples.identifier(position) for position in whole]
+            made = _explained(detector, raw, names, neighbours, calibration)
         explained = iter(made)
         for position, sample in zip(positions, read, strict=True):
             yield position, sample if isinstance(sample, DataError) else next(explained)
-
-
-def _opened(detector: Detector, X: Any) -> Source:
-    _check(detector, 0)
-    return open_source(X, purpose="score", spec=detector.spec_)
 
 
 def _check(detector: Detector, neighbours: int) -> None:
@@ -134,7 +133,9 @@ def _check(detector: Detector, neighbours: int) -> None:
         raise InputError(f"neighbours must be a whole number of at least 0; got {neighbours!r}")
 
 
-def _explained(detector: Detector, raw: np.ndarray, names: Sequence[str], neighbours: int) -> list[Explanation]:
+def _explained(
+    detector: Detector, raw: np.ndarray, names: Sequence[str], neighbours: int, calibration: Calibration | None
+) -> list[Explanation]:
     """Explanations of raw samples (n, C, H, W) that fit the detector."""
     method, model, reference = detector.method_, detector.model_, detector.reference_
     novelty = detector.novelty_score(raw)
@@ -146,7 +147,7 @@ def _explained(detector: Detector, raw: np.ndarray, names: Sequence[str], neighb
         near = _neighbours(detector, samples, neighbours)
         images = _pictures(samples)
         drawn = [None] * len(names) if expected is None else list(_pictures(expected))
-    scale, calibration = detector.heat_, detector.calibration_
+    scale = detector.heat_
     explanations = []
     for place, name in enumerate(names):
         value = float(novelty[place])

@@ -83,12 +83,14 @@ def _regions(images: Tensor) -> Tensor:
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """Each pixel replaced by the mean of its surroundings, a quarter of the sample wide: neither detail nor edge.
+    """The samples with a quarter of their side as the smallest detail: what a hidden region shows in its place.
 
     A region painted gray would be a novelty of its own.
     """
-    window = [2 * math.ceil(side / _GRID) + 1 if side > 1 else 1 for side in images.shape[2:]]
-    return functional.avg_pool2d(images, window, 1, [size // 2 for size in window], count_include_pad=False)
+    height, width = images.shape[2:]
+    parts = math.ceil(min(_GRID, height) / 2), math.ceil(min(_GRID, width) / 2)
+    coarse = functional.adaptive_avg_pool2d(images, parts)
+    return functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)

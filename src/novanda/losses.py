@@ -216,11 +216,16 @@ def local_information_loss(
 
 
 @_in_float32
+def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) of each sample, summed over d: (B, d) twice -> (B,)."""
+    _check_same_shape("mean and log_variance", mean, log_variance)
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).sum(1)
+
+
+@_in_float32
 def prior_loss(mean: Tensor, log_variance: Tensor, gamma: float = 0.1) -> Tensor:
     """Eq. 6, L_prior: gamma E[KL(N(mean, exp(log_variance)) || N(0, I))], summed over d: (B, d) twice -> scalar."""
-    _check_same_shape("mean and log_variance", mean, log_variance)
-    divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
-    return gamma * divergence.sum(1).mean()
+    return gamma * gaussian_divergence(mean, log_variance).mean()
 
 
 @_in_float32
@@ -266,3 +271,21 @@ def total_loss(
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of logits (B, K) against labels (B,), averaged: -> scalar."""
     return F.cross_entropy(logits, labels)
+
+
+@_in_float32
+def gaussian_surprise(reconstruction: Tensor, images: Tensor, log_deviation: Tensor) -> Tensor:
+    """-log N(images; reconstruction, exp(log_deviation)^2) of each sample, without its constant F / 2 log(2 pi).
+
+    Images (B, C, H, W) twice, F values each, and one log standard deviation () for all of them -> (B,).
+    """
+    _check_same_shape("reconstruction and images", reconstruction, images)
+    errors = (reconstruction - images).square().flatten(1).sum(1)
+    return 0.5 * errors * torch.exp(-2.0 * log_deviation) + images[0].numel() * log_deviation
+
+
+@_in_float32
+def centre_distance(features: Tensor, centre: Tensor) -> Tensor:
+    """Squared distance of each sample's features (B, d) from a centre (d,) -> (B,); Deep SVDD's loss is its mean."""
+    _check_same_shape("features of a sample and the centre", centre, features[0])
+    return (features - centre).square().sum(1)

@@ -93,6 +93,8 @@ class Method:
     """What the command line and result lines call it."""
     title: ClassVar[str]
     """What tables call it."""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Other names that the command line understands."""
     kinds: ClassVar[frozenset[Kind]]
     """The kinds of samples it can learn from."""
     sides: ClassVar[tuple[int, ...] | None] = None

@@ -201,3 +201,57 @@ class ResidualNet(nn.Module):
         """Images (B, C, H, W) to logits (B, classes)."""
         result: Tensor = self.head(self.features(images))
         return result
+
+
+class _WideBlock(nn.Module):
+    """Batch norm, ReLU, 3 x 3 convolution, twice, beside a shortcut (Zagoruyko & Komodakis 2016, without dropout)."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.norm_1 = nn.BatchNorm2d(before)
+        self.convolution_1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.norm_2 = nn.BatchNorm2d(after)
+        self.convolution_2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        changes = before != after or stride != 1
+        self.shortcut = nn.Conv2d(before, after, 1, stride, bias=False) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = torch.relu(self.norm_1(x))
+        beside = x if self.shortcut is None else self.shortcut(active)
+        result: Tensor = beside + self.convolution_2(torch.relu(self.norm_2(self.convolution_1(active))))
+        return result
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-widening, a classifier: three groups of pre-activation blocks, the side halved before the last two.
+
+    Args:
+        depth: 6 n + 4 for n blocks a group: 10, 16, 22 ...
+        widening: the groups have `widening` times `width`, 2 `width` and 4 `width` channels.
+        width: channels of the first convolution, 16 in the source.
+
+    Source: Zagoruyko & Komodakis, "Wide Residual Networks", 2016.
+    """
+
+    def __init__(self, channels: int, classes: int, depth: int = 10, widening: int = 4, width: int = 16) -> None:
+        super().__init__()
+        if depth < 10 or (depth - 4) % 6:
+            raise InputError(f"a wide residual net's depth must be 10, 16, 22 or another 6 n + 4; got {depth}")
+        blocks: list[nn.Module] = []
+        before = width
+        for group in range(3):
+            after = widening * width * 2**group
+            for place in range((depth - 4) // 6):
+                blocks.append(_WideBlock(before, after, 2 if group > 0 and place == 0 else 1))
+                before = after
+        self.body = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), *blocks, nn.BatchNorm2d(before))
+        self.head = nn.Linear(before, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to features (B, 4 widening width), averaged over places."""
+        return torch.relu(self.body(images)).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to logits (B, classes)."""
+        result: Tensor = self.head(self.features(images))
+        return result

@@ -18,10 +18,12 @@ from sklearn.metrics import roc_auc_score
 
 from novanda import datasets, methods
 from novanda.augment import NegativeAugmentation
-from novanda.benchmark import cells as cells_module
-from novanda.benchmark.cells import RATES, Cell, describe, run_cell, run_cells
+from novanda.benchmark import engines, running
+from novanda.benchmark.cells import Cell, describe
+from novanda.benchmark.engines import run_cells
 from novanda.benchmark.protocols import PROTOCOLS, Split, angle_blocks, one_vs_rest
 from novanda.benchmark.results import append_result, read_results
+from novanda.benchmark.running import RATES, run_cell
 from novanda.benchmark.studies import STUDIES
 from novanda.datasets import Labelled
 from novanda.errors import DataError, InputError, Interrupted
@@ -315,7 +317,7 @@ def coil(method: Method, **fields: Any) -> Cell:
 
 THREE = [coil(PCA(components=8)), coil(OCSVM()), coil(AutoEncoder(width=4, latent_dim=4), training=QUICK)]
 
-RUN_IN_JOB = cells_module._run_in_job
+RUN_IN_JOB = engines._run_in_job
 
 PROMISED = {
     "key",
@@ -344,7 +346,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     """Cells run in this process, one after the other, and are written down as they start."""
     started: list[Cell] = []
 
-    def run(cell: Cell, out: Path, root: Path) -> dict[str, Any]:
+    def run(cell: Cell, out: Path, root: Path, *_: Any) -> dict[str, Any]:
         started.append(cell)
         return run_cell(cell, out, root)
 
@@ -354,8 +356,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
         def __call__(self, calls: Any) -> Any:
             return (function(*args, **kwargs) for function, args, kwargs in calls)
 
-    monkeypatch.setattr(cells_module, "_run_in_job", run)
-    monkeypatch.setattr("novanda.benchmark.cells.joblib.Parallel", OneAfterTheOther)
+    monkeypatch.setattr(engines, "_run_in_job", run)
+    monkeypatch.setattr("novanda.benchmark.engines.joblib.Parallel", OneAfterTheOther)
     return started
 
 
@@ -407,10 +409,10 @@ def test_raw_scores_give_the_figures_again(root: Path, tmp_path: Path, here: lis
 def test_scores_are_stored_without_loss() -> None:
     # Two float64 scores that float32 would make equal, and with them the AUROC another.
     close = np.array([1.0, 1.0 + 1e-12])
-    assert cells_module._narrowest(close) is close
-    assert cells_module._narrowest(np.array([1e300, 0.0])).dtype == np.float64
+    assert running._narrowest(close) is close
+    assert running._narrowest(np.array([1e300, 0.0])).dtype == np.float64
     single = np.array([0.1, 0.2], np.float32).astype(np.float64)
-    assert cells_module._narrowest(single).dtype == np.float32
+    assert running._narrowest(single).dtype == np.float32
 
 
 def test_calibrated_cells_report_false_alarms(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +459,7 @@ def test_an_interrupted_cell_goes_on(root: Path, tmp_path: Path, here: list[Cell
     out = tmp_path / "broken"
     with monkeypatch.context() as patch:
         # The machine is switched off after training, before the result line is written.
-        patch.setattr(cells_module, "append_result", lambda path, result: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(engines, "append_result", lambda path, result: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run_cells([cell], out, root, say=lambda _: None)
     assert read_results(out / "results.jsonl") == {}
@@ -472,7 +474,7 @@ def test_an_interrupted_cell_goes_on(root: Path, tmp_path: Path, here: list[Cell
 def test_a_cell_that_fails_costs_no_other_and_is_tried_again(
     root: Path, tmp_path: Path, here: list[Cell], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(cells_module, "_run_in_job", RUN_IN_JOB)  # the real one, which catches
+    monkeypatch.setattr(engines, "_run_in_job", RUN_IN_JOB)  # the real one, which catches
     learned = coil(AutoEncoder(width=4, latent_dim=4), training=QUICK)
     bad, good = coil(AutoEncoder(width=4, latent_dim=4), training=QUICK, seed=-1), coil(PCA(components=8))
     said: list[str] = []
@@ -494,7 +496,7 @@ def test_a_cell_that_fails_costs_no_other_and_is_tried_again(
 def test_ctrl_c_is_not_written_down_as_a_failure(
     root: Path, tmp_path: Path, here: list[Cell], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(cells_module, "_run_in_job", RUN_IN_JOB)
+    monkeypatch.setattr(engines, "_run_in_job", RUN_IN_JOB)
 
     def stop(*_: Any) -> Any:
         raise KeyboardInterrupt

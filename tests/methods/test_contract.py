@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -15,12 +16,12 @@ from scipy.stats import betabinom
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from novanda import methods
+from novanda import explain, methods
 from novanda.calibration import Calibration
 from novanda.detector import Detector
 from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.method import Method
-from novanda.methods import METHODS, RotNet
+from novanda.methods import METHODS, Geometric, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -30,6 +31,8 @@ SMALL: dict[str, Any] = {"width": 8, "latent_dim": 8, "components": 8}
 """What a method is made small by, where it has such a field."""
 TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # Four views of each image in each step: half the width and one epoch take as long as the others' two.
+    # 72 views of each scored image.
+    Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }
 COUNT = 120
@@ -494,3 +497,46 @@ def test_kinds(kind: type[Method], sample_kind: Any) -> None:
     detector.fit(samples, kind=sample_kind)
     assert detector.spec_.kind == sample_kind
     assert np.isfinite(detector.novelty_score(samples)).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What it says of single samples
+
+
+@every_method
+def test_remarks_are_sentences_that_do_not_depend_on_company(kind: type[Method]) -> None:
+    detector = fitted(kind)
+    images = np.concatenate([made_normals(1, 4), made_novel(1, 4)])
+    scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+    with torch.inference_mode():
+        learnt = detector.method_, detector.model_, detector.reference_
+        together = learnt[0].remarks(*learnt[1:], scaled)
+        alone = [learnt[0].remarks(*learnt[1:], scaled[place : place + 1])[0] for place in range(8)]
+    assert together == alone
+    for remarks in together:
+        assert isinstance(remarks, tuple)
+        assert all(re.fullmatch(r"[A-Z][^\n]*\.", said) for said in remarks)
+
+
+@every_method
+def test_explanations_of_a_loaded_detector(kind: type[Method], tmp_path: Path) -> None:
+    detector = fitted(kind)
+    images = np.concatenate([made_normals(1, 3), made_novel(1, 3)])
+    detector.save(tmp_path / "file")
+    loaded = Detector.load(tmp_path / "file", device="cpu")
+    assert loaded.heat_ == detector.heat_ is not None
+    assert loaded.examples_ == detector.examples_ is not None
+    drawn = detector.reconstruct(images)
+    flagged = detector.predict(images) < 0
+    for place, (each, same) in enumerate(zip(explain(detector, images), explain(loaded, images), strict=True)):
+        assert each.heat.shape == (32, 32)
+        assert each.heat.dtype == np.float32
+        assert np.isfinite(each.heat).all()
+        assert (each.heat >= 0).all()
+        np.testing.assert_array_equal(each.heat, same.heat)
+        np.testing.assert_array_equal(each.image, images[place])
+        assert (each.expected is None) == (drawn is None) == (each.heat_kind == "occlusion")
+        assert each.is_novel == flagged[place]
+        assert [near.identifier for near in each.neighbours] == [near.identifier for near in same.neighbours]
+        assert len(each.neighbours) == 3
+        assert each.remarks == same.remarks

@@ -7,6 +7,7 @@ import csv
 import io
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ from scipy.stats import spearmanr
 from starlette.testclient import TestClient
 
 from novanda import pictures
+from novanda.cli import main
 from novanda.detector import Detector
 from novanda.explanations import explain
+from novanda.serve.app import create_app
+from novanda.serve.feedback import FeedbackStore
 
 from .conftest import Connect, png
 
@@ -232,9 +236,45 @@ def test_feedback_is_kept_listed_changed_and_withdrawn(client: TestClient, detec
     rows = list(csv.DictReader(client.get("/v1/feedback?format=csv").text.splitlines()))
     assert [row["path"] for row in rows] == ["a.png", 'b, "c".png']
     assert [float(row["novelty"]) for row in rows] == [0.25, -1]
+    assert [row["false_alarm"] for row in rows] == ["no", "no"]
     assert client.delete(f"/v1/feedback/{first['id']}").status_code == 204
     assert client.delete(f"/v1/feedback/{first['id']}").status_code == 404
     assert [row["id"] for row in client.get("/v1/feedback").json()["feedback"]] == [second["id"]]
+
+
+def test_false_alarms_move_the_threshold(
+    client: TestClient, model: Path, detector: Detector, images: np.ndarray, tmp_path: Path
+) -> None:
+    """The whole way: score, mark, export, `novanda calibrate --confirm`."""
+    threshold = detector.calibration().threshold
+    flagged = [result for result in scored(client, images) if result["is_novel"]]
+    for number, result in enumerate(flagged):
+        verdict = "false_alarm" if number < 3 else "true_alarm"
+        said = {"model": "zeros", "name": result["name"], "novelty": result["novelty"], "verdict": verdict}
+        assert client.post("/v1/feedback", json=said).status_code == 200
+    (tmp_path / "feedback.csv").write_bytes(client.get("/v1/feedback?format=csv").content)
+    out = tmp_path / "moved.novanda"
+    assert main(["calibrate", str(model), "--confirm", str(tmp_path / "feedback.csv"), "--out", str(out)]) == 0
+    moved = Detector.load(out).calibration()
+    assert len(moved) == len(detector.calibration()) + 3
+    assert moved.threshold > threshold
+
+
+def test_what_only_scores_is_served_and_explains_nothing(
+    detector: Detector, images: np.ndarray, tmp_path: Path
+) -> None:
+    only_scores = SimpleNamespace(
+        spec_=detector.spec_,
+        calibration_=detector.calibration_,
+        method_name="pca",
+        novelty_score=detector.novelty_score,
+    )
+    app = create_app({"exported": only_scores}, FeedbackStore(tmp_path / "f.sqlite"))  # type: ignore[dict-item]  # it has what is asked of it
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/v1/models").json()["models"][0]["can_explain"] is False
+        assert len(scored(client, images)) == len(images)
+        answer = client.post("/v1/explain", files=parts(("a.png", png(images[0]))))
+    assert (answer.status_code, answer.json()["error"]) == (422, "no_explanations")
 
 
 def test_feedback_comes_in_pages(client: TestClient) -> None:

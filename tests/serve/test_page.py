@@ -265,10 +265,16 @@ def test_marks_are_kept_changed_and_taken_back(page: Page, process: Process, ima
 def test_the_csv_has_the_columns_of_novanda_score(page: Page, photos: Path, detector: Detector) -> None:
     page.set_input_files("#files", files_below(photos))
     done(page, len(files_below(photos)))
+    marked = cards(page)[0][0]
+    page.get_by_role("button", name=marked).click()
+    page.keyboard.press("f")
+    expect(page.locator("#mark-false")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Escape")
     with page.expect_download() as download:
         page.click("#download")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
-    assert list(rows[0]) == ["path", "novelty", "p_value", "is_novel", "error", "verdict"]
+    assert list(rows[0]) == ["path", "novelty", "p_value", "is_novel", "error", "false_alarm"]
+    assert [row["path"] for row in rows if row["false_alarm"]] == [marked]
     by_name = {row["path"]: row for row in rows}
     assert len(by_name) == len(files_below(photos))
     for path in files_below(photos):

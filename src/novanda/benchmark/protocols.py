@@ -5,13 +5,16 @@ Images are (N, H, W, C) uint8, `novel` (N,) bool.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from novanda.datasets import Labelled
 from novanda.errors import InputError
 
+FOLDS = 5
 COIL_TRAIN_BELOW = 285.0  # degrees; the last of the 57 training views is at 280
 
 
@@ -59,8 +62,36 @@ def angle_blocks(labelled: Labelled, label: int) -> Split:
     )
 
 
-PROTOCOLS = {
+def merged_folds(labelled: Labelled, label: int, fold: int) -> Split:
+    """Protocol 1: official splits merged, five stratified folds; the `fold`-th, from 1 on, is the held-out part.
+
+    The normal class's other four folds train. Its held-out fifth is tested against as many novelties, drawn uniformly
+    from the held-out fifths of all other classes. Which image is in which fold is the same for every class taken as
+    normal and on every machine.
+    """
+    images = [part for part in (labelled.train_images, labelled.test_images) if len(part)]
+    merged = np.concatenate(images)
+    labels = np.concatenate([labelled.train_labels, labelled.test_labels])
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    for each in np.unique(labels).tolist():
+        places = np.flatnonzero(labels == each)
+        order = np.random.default_rng([_FOLD_SEED, each]).permutation(len(places))
+        fold_of[places[order]] = np.arange(len(places)) % FOLDS + 1
+    normal, held_out = labels == label, fold_of == fold
+    others = np.flatnonzero(~normal & held_out)
+    count = int((normal & held_out).sum())
+    if count > len(others):
+        raise InputError(f"protocol 1 wants {count} novelties, as many as held-out normals; there are {len(others)}")
+    chosen = np.sort(np.random.default_rng([_FOLD_SEED, label, fold]).choice(others, count, replace=False))
+    test = np.concatenate([np.flatnonzero(normal & held_out), chosen])
+    return Split(merged[normal & ~held_out], merged[test], np.arange(len(test)) >= count)
+
+
+_FOLD_SEED = 20210822  # any number will do; it is part of the protocol, as the official splits are
+
+PROTOCOLS: Mapping[str, Callable[[Labelled, int], Split]] = {
     "one_vs_rest": one_vs_rest,
     "one_vs_rest_thinned": one_vs_rest_thinned,
     "angle_blocks": angle_blocks,
+    **{f"fold_{number}": partial(merged_folds, fold=number) for number in range(1, FOLDS + 1)},
 }

@@ -2,56 +2,170 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import runpy
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from novanda.commands.terminal import DataRoot, argument, print_line, say
+from novanda.commands.terminal import DataRoot, argument, on_terminal, print_line, say
 from novanda.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from novanda.benchmark.cells import Cell
+
+Names = Annotated[str | None, argument(metavar="NAME,NAME")]
+Budget = Literal["quick", "authors"]
 
 
 def bench(
-    study: Annotated[str, tyro.conf.Positional, argument(metavar="STUDY")],
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")],
-    jobs: int = 1,
+    study: Annotated[str | None, tyro.conf.Positional, argument(metavar="STUDY")] = None,
+    out: Annotated[Path, argument(metavar="FOLDER")] = Path("results"),
+    methods: Names = None,
+    classes: Names = None,
+    data_sets: Names = None,
+    seeds: Annotated[str | None, argument(metavar="N,N")] = None,
+    budget: Budget = "quick",
+    epochs: Annotated[int | None, argument(metavar="N")] = None,
+    spec: Annotated[Path | None, argument(metavar="FILE.py")] = None,
     only: Annotated[str | None, argument(metavar="PATTERN")] = None,
     dry_run: bool = False,
+    jobs: int = 1,
+    engine: Literal["joblib", "ray"] = "joblib",
+    address: Annotated[str | None, argument(metavar="ADDRESS")] = None,
     data_root: DataRoot = None,
 ) -> int:
     """Run a study's cells, those not yet in FOLDER/results.jsonl; stop and repeat the command as you like.
 
     Args:
-        study: one of `novanda list studies`.
+        study: one of `novanda list studies`: the paper's tables and figures, and more.
         out: where the result lines and raw scores go.
-        jobs: cells run at a time.
+        methods: only these, such as nda,rotnet,knn.
+        classes: only these as the normal class, such as car,plane.
+        data_sets: only these.
+        seeds: run each cell with each of these; otherwise the study's own, mostly 0.
+        budget: "quick": minutes a cell on one core; "authors": as each method's authors train it.
+        epochs: passes over the normals in place of the budget's.
+        spec: in place of a study: a Python file of yours that sets `cells` to a list of
+            novanda.benchmark.cells.Cell. It is run, so it must be your own.
         only: run the cells whose line in --dry-run matches this regular expression.
-        dry_run: list the cells and run none.
+        dry_run: list the cells, say how long they may take, and run none.
+        jobs: cells run at a time.
+        engine: "joblib": processes of this machine; "ray": tasks on a Ray cluster.
+        address: of the Ray cluster, such as auto; otherwise one is started on this machine.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
     from novanda import datasets
-    from novanda.benchmark.cells import run_cells
-    from novanda.benchmark.studies import STUDIES
+    from novanda.benchmark.engines import run_cells
+    from novanda.benchmark.studies import chosen
 
-    if study not in STUDIES:
-        raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
     if jobs < 1:
         raise InputError(f"--jobs is how many cells run at a time, at least 1; got {jobs}")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out is a folder here, for result lines and raw scores")
+    asked = _cells(study, spec, _numbers(seeds), budget)
+    cells = chosen(
+        asked, method_names=_split(methods), class_names=_split(classes), data_sets=_split(data_sets), epochs=epochs
+    )
     try:
-        cells = [cell for cell in STUDIES[study]() if only is None or re.search(only, str(cell))]
+        cells = [cell for cell in cells if only is None or re.search(only, str(cell))]
     except re.error as error:
         raise InputError(f"--only is no regular expression: {error}") from error
     if not cells:
-        raise InputError(f"no cell of {study} matches --only {only!r}; --dry-run without --only shows them all")
+        raise InputError("no cell matches; --dry-run without --only, --methods and --classes shows them all")
     if dry_run:
-        for cell in cells:
-            print_line(str(cell))
-        return 0
+        return _list(cells, out, jobs)
+    root = datasets.find_root(data_root)
     try:
-        run_cells(cells, out, datasets.find_root(data_root), jobs=jobs, say=say)
+        with _live_table(cells) as watch:
+            results = run_cells(cells, out, root, jobs=jobs, engine=engine, address=address, say=say, watch=watch)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; finished cells are kept in {out}; give the same command to go on") from None
+    failed = sum("error" in result for result in results)
+    if failed:
+        raise InputError(f"{failed} of {len(cells)} cells failed; their lines in {out / 'results.jsonl'} say why")
     return 0
+
+
+def _list(cells: Sequence[Cell], out: Path, jobs: int) -> int:
+    """The cells, which of them are done, and how long the others may take."""
+    from novanda.benchmark.estimates import estimate
+    from novanda.benchmark.results import read_results
+
+    done = {key for key, line in read_results(out / "results.jsonl").items() if "error" not in line}
+    for cell in cells:
+        print_line(f"{cell}{' done' if cell.key in done else ''}")
+    # What ran for another study tells as much: its folder lies beside this one.
+    lines = [line for path in out.absolute().parent.glob("*/results.jsonl") for line in read_results(path).values()]
+    say(estimate([cell for cell in cells if cell.key not in done], lines, jobs))
+    return 0
+
+
+def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: Budget) -> list[Cell]:
+    from novanda.benchmark.cells import Cell
+    from novanda.benchmark.studies import STUDIES
+
+    if (study is None) == (spec is None):
+        raise InputError("name a study (`novanda list studies`), or give --spec FILE.py, and not both")
+    if spec is None:
+        if study not in STUDIES:
+            raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
+        return STUDIES[study](seeds, budget) if seeds else STUDIES[study](budget=budget)
+    if not spec.is_file():
+        raise InputError(f"{spec} is no file; --spec is a Python file that sets `cells`")
+    try:
+        found = runpy.run_path(str(spec)).get("cells")
+    except Exception as error:  # it is the user's own program, and may fail in any way
+        raise InputError(f"{spec} fails: {error!r}") from error
+    if not isinstance(found, list | tuple) or not all(isinstance(cell, Cell) for cell in found):
+        raise InputError(f"{spec} must set `cells` to a list of novanda.benchmark.cells.Cell")
+    return list(found)
+
+
+def _split(names: str | None) -> list[str]:
+    return [] if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _numbers(words: str | None) -> list[int]:
+    try:
+        return [int(word) for word in _split(words)]
+    except ValueError:
+        raise InputError(f"--seeds are whole numbers with commas between them, such as 0,1,2; got {words!r}") from None
+
+
+@contextlib.contextmanager
+def _live_table(cells: Sequence[Cell]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """On a terminal a table of what is done, under the lines that are said; elsewhere those lines alone."""
+    if not on_terminal():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    from novanda.benchmark.cells import method_label
+
+    rows: dict[str, list[str]] = {}
+    for cell in cells:
+        rows.setdefault(method_label(cell.method), []).append(cell.key)
+    found: dict[str, float | None] = {}
+
+    def drawn() -> Table:
+        table = Table("method", "done", "AUROC, mean of what is done", title=f"{len(found)} of {len(cells)} cells")
+        for name, keys in rows.items():
+            done = [found[key] for key in keys if key in found]
+            values = [value for value in done if value is not None]
+            mean = f"{sum(values) / len(values):.3f}" if values else ""
+            table.add_row(name, f"{len(done)} of {len(keys)}", mean)
+        return table
+
+    with Live(drawn(), console=Console(stderr=True), redirect_stdout=False) as live:
+
+        def watch(result: dict[str, Any]) -> None:
+            found[result["key"]] = None if "error" in result else result["auroc"][result["score"]]
+            live.update(drawn())
+
+        yield watch

@@ -11,6 +11,7 @@ from novanda.commands.terminal import (
     DataRoot,
     ModelFile,
     Photos,
+    SourceName,
     check_writable,
     load_detector,
     open_new,
@@ -30,6 +31,7 @@ def explain(
     photos: Photos,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png|FOLDER")],
     neighbours: int = 3,
+    source: SourceName = None,
     strict: bool = False,
     data_root: DataRoot = None,
 ) -> int:
@@ -43,6 +45,7 @@ def explain(
         photos: folders and image files, one .npy or .npz file, or a named set such as cifar10:car:test.
         out: the sheet, or the folder, to write.
         neighbours: how many of the most similar training images to show.
+        source: decide by this source's own threshold, see `novanda calibrate`.
         strict: stop at the first unreadable image.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
@@ -56,16 +59,16 @@ def explain(
     if neighbours > 8:
         raise InputError(f"--neighbours must be at most 8, for them to be seen; got {neighbours}")
     detector = load_detector(model)
-    source = open_new(detector, photos, data_root)
-    if on_sheet and len(source) > _MOST_ON_A_SHEET:
+    samples = open_new(detector, photos, data_root)
+    if on_sheet and len(samples) > _MOST_ON_A_SHEET:
         raise InputError(
-            f"one sheet holds at most {_MOST_ON_A_SHEET} images; got {len(source)}; give --out a folder's name, "
+            f"one sheet holds at most {_MOST_ON_A_SHEET} images; got {len(samples)}; give --out a folder's name, "
             "which does not end in .png, for one PNG an image"
         )
     sheet: list[Explanation] = []
     drawn = broken = 0
-    outcomes = explain_each(detector, source, neighbours=neighbours)
-    for position, outcome in progress_over(outcomes, len(source), "explaining"):
+    outcomes = explain_each(detector, samples, neighbours=neighbours, source=source)
+    for position, outcome in progress_over(outcomes, len(samples), "explaining"):
         if isinstance(outcome, DataError):
             if strict:
                 raise outcome
@@ -74,7 +77,7 @@ def explain(
         elif on_sheet:
             sheet.append(outcome)
         else:
-            _save([outcome], out / f"{position + 1:0{len(str(len(source)))}d}_{_stem(outcome.name)}.png")
+            _save([outcome], out / f"{position + 1:0{len(str(len(samples)))}d}_{_stem(outcome.name)}.png")
             drawn += 1
     if sheet:
         _save(sheet, out)

@@ -46,6 +46,7 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
         image_size: Annotated[int | None, argument(metavar="PIXELS")] = None,
+        keep_examples: int = 256,
         seed: int = 0,
         strict: bool = False,
         resume: bool = False,
@@ -64,6 +65,8 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
             false_alarm_rate: share of normal images that may be flagged; 0.01 needs 99 held-out normals.
             calibration_fraction: share of the images held out of training to set the threshold; 0 sets none.
             image_size: side to which images are resized; otherwise their own, up to 64, where the method can take it.
+            keep_examples: how many of the images to keep inside FILE, small, for `novanda explain` to show; 0 keeps
+                none: whoever has the file can look at them.
             seed: of everything random.
             strict: stop at the first broken file instead of skipping it.
             resume: go on with a run that was stopped, from FILE.checkpoint.
@@ -80,6 +83,7 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
             false_alarm_rate=false_alarm_rate,
             calibration_fraction=calibration_fraction,
             image_size=image_size,
+            keep_examples=keep_examples,
         )
         return _fit(detector, photos, out, strict=strict, resume=resume, data_root=data_root)
 
@@ -129,6 +133,11 @@ def _fit(
         say(
             f"threshold {detector.calibration_.threshold:.6g} on novelty, set by {len(detector.calibration_)} held-out "
             f"normals for a false-alarm rate of {detector.false_alarm_rate:g}"
+        )
+    if detector.examples_ is not None:
+        say(
+            f"the file keeps {len(detector.examples_)} of the training images, small, for `novanda explain`; "
+            "--keep-examples 0 keeps none"
         )
     say(f"written to {out}")
     return 0

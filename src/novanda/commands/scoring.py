@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from novanda.commands.terminal import (
     DataRoot,
@@ -13,6 +13,8 @@ from novanda.commands.terminal import (
     MorePhotos,
     OutFile,
     Photos,
+    SourceName,
+    argument,
     check_writable,
     load_detector,
     open_new,
@@ -25,12 +27,23 @@ from novanda.commands.terminal import (
 from novanda.errors import DataError, InputError
 
 if TYPE_CHECKING:
+    from novanda.calibration import Calibration
     from novanda.detector import Detector
     from novanda.samples import Source
 
 
+_COLUMNS = ("path", "novelty", "p_value", "is_novel", "error")
+_SCREENED = ("adjusted_p_value", "is_discovery")
+
+
 def score(
-    model: ModelFile, photos: Photos, out: OutFile = None, strict: bool = False, data_root: DataRoot = None
+    model: ModelFile,
+    photos: Photos,
+    out: OutFile = None,
+    false_discovery_rate: Annotated[float | None, argument()] = None,
+    source: SourceName = None,
+    strict: bool = False,
+    data_root: DataRoot = None,
 ) -> int:
     """Score new images: one CSV row each with path, novelty, p_value, is_novel, error.
 
@@ -40,44 +53,81 @@ def score(
         model: a file that `novanda fit` wrote.
         photos: folders and image files, one .npy or .npz file, or a named set such as cifar10:car:test.
         out: CSV file to write; standard output if left out.
+        false_discovery_rate: screen all the images as one batch too: of those with true in the added column
+            is_discovery, at most this share is expected to be normal. adjusted_p_value is the lowest such rate.
+        source: decide by this source's own threshold, see `novanda calibrate`.
         strict: stop at the first unreadable file.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
-    import numpy as np
-
     check_writable(out)
     detector = load_detector(model)
-    calibration = detector.calibration_
-    source = open_new(detector, photos, data_root)
+    screening = false_discovery_rate is not None
+    calibration = detector.calibration(source) if screening or source is not None else detector.calibration_
+    if false_discovery_rate is not None:
+        _screened([], false_discovery_rate)  # refuses what is no rate before anything is scored
+    samples = open_new(detector, photos, data_root)
+    # On a terminal that shows the rows themselves a bar would only be in their way.
+    shown = out is not None or not sys.stdout.isatty()
+    outcomes = progress_over(_scored(detector, samples), len(samples), "scoring", shown)
     novel = broken = 0
+    kept: list[list[str]] = []  # of a batch nothing can be said before all of it is scored
     with text_output(out) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", "novelty", "p_value", "is_novel", "error"])
-        # On a terminal that shows the rows themselves a bar would only be in their way.
-        shown = out is not None or not sys.stdout.isatty()
-        for path, outcome in progress_over(_scored(detector, source), len(source), "scoring", shown):
+        rows.writerow([*_COLUMNS, *(_SCREENED if screening else ())])
+        for path, outcome in outcomes:
             if isinstance(outcome, DataError):
                 if strict:
                     raise outcome
                 broken += 1
-                rows.writerow([path, "", "", "", _reason(path, outcome)])
                 say(f"unreadable: {outcome}")
-            elif calibration is None:
-                rows.writerow([path, repr(outcome), "", "", ""])
+            row = _row(path, outcome, calibration)
+            novel += row[3] == "true"
+            if screening:
+                kept.append(row)
             else:
-                p_value = float(calibration.p_value(np.array([outcome]))[0])
-                flagged = outcome > calibration.threshold
-                novel += flagged
-                rows.writerow([path, repr(outcome), repr(p_value), str(flagged).lower(), ""])
+                rows.writerow(row)
+        if false_discovery_rate is not None:
+            kept = _screened(kept, false_discovery_rate)
+            rows.writerows(kept)
     decided = (
         f", {novel} novel at a false-alarm rate of {calibration.false_alarm_rate:g}"
         if calibration
         else "; the detector has no threshold, so nothing is decided"
     )
-    say(f"{len(source) - broken} scored{decided}" + (f", {broken} unreadable" if broken else ""))
+    say(f"{len(samples) - broken} scored{decided}" + (f", {broken} unreadable" if broken else ""))
+    if screening:
+        found = sum(row[-1] == "true" for row in kept)
+        say(f"{found} discoveries at a false-discovery rate of {false_discovery_rate:g}")
     if out is not None:
         say(f"written to {out}")
     return 2 if broken else 0
+
+
+def _row(path: str, outcome: float | DataError, calibration: Calibration | None) -> list[str]:
+    """One sample's line of the CSV file, by the columns in front."""
+    import numpy as np
+
+    if isinstance(outcome, DataError):
+        return [path, "", "", "", _reason(path, outcome)]
+    if calibration is None:
+        return [path, repr(outcome), "", "", ""]
+    p_value = float(calibration.p_value(np.array([outcome]))[0])
+    return [path, repr(outcome), repr(p_value), str(outcome > calibration.threshold).lower(), ""]
+
+
+def _screened(rows: list[list[str]], rate: float) -> list[list[str]]:
+    """The rows of a batch with the columns of its screening."""
+    import numpy as np
+
+    from novanda.calibration import adjusted_p_values, discoveries
+
+    p_values = np.array([float(row[2]) for row in rows if row[2]])
+    found = iter(zip(adjusted_p_values(p_values).tolist(), discoveries(p_values, rate).tolist(), strict=True))
+    result = []
+    for row in rows:
+        adjusted, is_discovery = next(found) if row[2] else ("", "")
+        result.append([*row, str(adjusted), str(is_discovery).lower()])
+    return result
 
 
 def evaluate(
@@ -85,6 +135,7 @@ def evaluate(
     normal: MorePhotos = (),
     novel: MorePhotos = (),
     out: OutFile = None,
+    source: SourceName = None,
     strict: bool = False,
     data_root: DataRoot = None,
 ) -> int:
@@ -98,6 +149,7 @@ def evaluate(
         normal: normal images it has not seen: folders, files, or a named set such as cifar10:car:test.
         novel: novel images, likewise; cifar10:not-car:test is every other class.
         out: JSON file to write beside what is printed.
+        source: judge by this source's own threshold, see `novanda calibrate`.
         strict: stop at the first unreadable file instead of leaving it out.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
@@ -109,15 +161,15 @@ def evaluate(
         raise InputError("say what to measure on: --normal, --novel or both, each with folders, files or a named set")
     check_writable(out)
     detector = load_detector(model)
-    threshold = detector.calibration().threshold
+    threshold = detector.calibration(source).threshold
     given = {"normal": normal, "novel": novel}
     # All are opened before any is scored: a mistake in the second should not cost the time of the first.
     sources = {side: open_new(detector, photos, data_root) for side, photos in given.items() if photos}
     scores: dict[str, Any] = dict.fromkeys(given, np.empty(0))
     broken: dict[str, str] = {}
-    for side, source in sources.items():
+    for side, samples in sources.items():
         values = []
-        for path, outcome in progress_over(_scored(detector, source), len(source), f"scoring {side}"):
+        for path, outcome in progress_over(_scored(detector, samples), len(samples), f"scoring {side}"):
             if isinstance(outcome, DataError):
                 if strict:
                     raise outcome
@@ -135,10 +187,10 @@ def evaluate(
     return 2 if broken else 0
 
 
-def _scored(detector: Detector, source: Source) -> Iterator[tuple[str, float | DataError]]:
-    for position, outcome in detector.score_each(source):
+def _scored(detector: Detector, samples: Source) -> Iterator[tuple[str, float | DataError]]:
+    for position, outcome in detector.score_each(samples):
         value = outcome if isinstance(outcome, DataError) else next(iter(outcome.values()))
-        yield source.identifier(position), value
+        yield samples.identifier(position), value
 
 
 def _reason(path: str, error: DataError) -> str:

@@ -28,6 +28,7 @@ Photos = Annotated[tuple[str, ...], tyro.conf.Positional, argument(metavar="PHOT
 MorePhotos = Annotated[tuple[str, ...], argument(metavar="PHOTOS ...")]
 ModelFile = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 OutFile = Annotated[Path | None, argument(metavar="FILE")]
+SourceName = Annotated[str | None, argument(metavar="NAME")]
 DataRoot = Annotated[Path | None, argument(metavar="FOLDER")]
 
 

@@ -9,21 +9,38 @@ from typing import Any, get_type_hints
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.dsvdd import DSVDD
+from novanda.methods.geometric import Geometric
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
 from novanda.methods.ocsvm import OCSVM
 from novanda.methods.pca import PCA
 from novanda.methods.rotnet import RotNet
+from novanda.methods.vae import VAE
 
-METHODS: tuple[type[Method], ...] = (NDA, PCA, NearestNeighbour, OCSVM, AutoEncoder, RotNet)
+METHODS: tuple[type[Method], ...] = (NDA, PCA, NearestNeighbour, OCSVM, AutoEncoder, VAE, DSVDD, RotNet, Geometric)
 
-__all__ = ["METHODS", "NDA", "OCSVM", "PCA", "AutoEncoder", "NearestNeighbour", "RotNet", "from_json", "get", "to_json"]
+__all__ = [
+    "DSVDD",
+    "METHODS",
+    "NDA",
+    "OCSVM",
+    "PCA",
+    "VAE",
+    "AutoEncoder",
+    "Geometric",
+    "NearestNeighbour",
+    "RotNet",
+    "from_json",
+    "get",
+    "to_json",
+]
 
 
 def get(name: str) -> type[Method]:
-    """The method of that name; InputError listing all names."""
+    """The method of that name or alias; InputError listing all names."""
     for method in METHODS:
-        if method.name == name:
+        if name in (method.name, *method.aliases):
             return method
     raise InputError(f"unknown method {name!r}; known: {', '.join(method.name for method in METHODS)}")
 

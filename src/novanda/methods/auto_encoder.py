@@ -43,6 +43,7 @@ class AutoEncoder(Method):
 
     name: ClassVar[str] = "auto_encoder"
     title: ClassVar[str] = "DCAE"
+    aliases: ClassVar[tuple[str, ...]] = ("dcae",)
     kinds: ClassVar[frozenset[Kind]] = frozenset({"image", "spectrogram", "flow"})
     sides: ClassVar[tuple[int, ...] | None] = DCGAN_SIDES[1:4]
     training: ClassVar[Training] = Training(

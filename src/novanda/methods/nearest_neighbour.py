@@ -27,6 +27,7 @@ class NearestNeighbour(Method):
 
     name: ClassVar[str] = "nearest_neighbour"
     title: ClassVar[str] = "Nearest neighbour"
+    aliases: ClassVar[tuple[str, ...]] = ("knn",)
     kinds: ClassVar[frozenset[Kind]] = frozenset(KINDS)
 
     neighbours: int = 1

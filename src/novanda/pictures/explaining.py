@@ -67,7 +67,7 @@ def _draw_band(figure: Figure, explanation: Explanation, remarks: list[str], top
     for title, image in tiles:
         _draw_tile(figure, x, upper, side, title, _as_picture(image), framed=flagged and title == "input")
         x += side + _GAP
-    title = "error" if explanation.heat_kind == "error" else "hidden, it is less novel"
+    title = "error" if explanation.heat_kind == "error" else "less novel when hidden"
     shown = _draw_tile(figure, x, upper, side, title, explanation.heat, cmap="magma", vmin=0, vmax=HOTTEST)
     x += side
     _draw_bar(figure, shown, x + 0.06, upper, side)

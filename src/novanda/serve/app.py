@@ -19,14 +19,14 @@ from novanda.serve.guard import Admission, Guard
 from novanda.serve.limits import Limits
 from novanda.serve.refusals import Refused, of_http, of_validation
 from novanda.serve.routes import router
-from novanda.serve.service import Service
+from novanda.serve.service import ScoresOnly, Service
 
 _MEDIA = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEALTH = frozenset({"/healthz", "/readyz", "/openapi.json"})
 
 
 def create_app(
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, Detector | ScoresOnly],
     store: FeedbackStore,
     limits: Limits | None = None,
     *,

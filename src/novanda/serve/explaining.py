@@ -14,9 +14,11 @@ from matplotlib import colormaps
 from PIL import Image
 
 from novanda import pictures
+from novanda.detector import Detector
 from novanda.explanations import Explanation, explain
 from novanda.pictures.explaining import HOTTEST
 from novanda.serve.answers import ExplainAnswer, Neighbour
+from novanda.serve.refusals import refused
 from novanda.serve.service import Served
 
 _CAPTIONS = {
@@ -26,7 +28,15 @@ _CAPTIONS = {
 
 
 def explained(served: Served, sample: np.ndarray, name: str | None) -> Explanation:
-    """The explanation of one sample (C, H, W), without paths; takes as long as up to 65 scores."""
+    """The explanation of one sample (C, H, W), without paths; takes as long as up to 65 scores.
+
+    Raises Refused where the detector only scores.
+    """
+    if not isinstance(served.detector, Detector):
+        raise refused(
+            422, "no_explanations", expected="a detector that `novanda fit` wrote", got=f"{served.name}, which only scores",
+            hint="serve the file it was exported from",
+        )  # fmt: skip
     (explanation,) = explain(served.detector, sample[None])
     neighbours = tuple(replace(each, identifier="") for each in explanation.neighbours)
     return replace(explanation, name=name or "image", neighbours=neighbours)

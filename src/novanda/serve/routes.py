@@ -243,14 +243,17 @@ def _kept(service: Service, row: Row) -> FeedbackOut:
 async def _csv(service: Service, model: str | None, after: int) -> AsyncIterator[str]:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", "novelty", "p_value", "is_novel", "verdict", "model", "time"])
+    rows.writerow(["path", "novelty", "p_value", "is_novel", "false_alarm", "verdict", "model", "time"])
     while True:
         page = await _rows(service, after, ROWS_AT_ONCE, model)
         for row in page:
             kept = _kept(service, row)
             p_value = "" if kept.p_value is None else repr(kept.p_value)
             flagged = "" if kept.is_novel is None else str(kept.is_novel).lower()
-            rows.writerow([kept.name, repr(kept.novelty), p_value, flagged, kept.verdict, kept.model, kept.time])
+            picked = "yes" if kept.verdict == "false_alarm" else "no"
+            rows.writerow(
+                [kept.name, repr(kept.novelty), p_value, flagged, picked, kept.verdict, kept.model, kept.time]
+            )
         yield text.getvalue()
         text.seek(0)
         text.truncate()

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from novanda import methods
 from novanda.calibration import Calibration
 from novanda.detector import Detector
 from novanda.errors import DataError, InputError
+from novanda.samples import SampleSpec
 from novanda.serve.answers import FileResult, ModelAnswer, Sample
 from novanda.serve.batching import Batcher
 from novanda.serve.feedback import FeedbackStore
@@ -28,12 +30,24 @@ _CALLED = "file"
 """What decoding calls a stranger's file, so that its name gets nowhere but into the answer."""
 
 
+class ScoresOnly(Protocol):
+    """What scores as a Detector does and explains nothing: an exported file."""
+
+    spec_: SampleSpec
+    calibration_: Calibration | None
+    method_name: str
+
+    def novelty_score(self, X: Any) -> np.ndarray:
+        """Samples (B, C, H, W) to novelty (B,), higher = more novel."""
+        ...
+
+
 @dataclass(frozen=True)
 class Served:
     """One detector under the name it is served by."""
 
     name: str
-    detector: Detector
+    detector: Detector | ScoresOnly
     batcher: Batcher
 
     @property
@@ -52,7 +66,9 @@ class Served:
 
     def described(self) -> ModelAnswer:
         """What clients are told of it."""
-        spec, method, calibration = self.detector.spec_, self.detector.method_, self.calibration
+        spec, calibration = self.detector.spec_, self.calibration
+        fitted = isinstance(self.detector, Detector)
+        method = methods.get(self.detector.method_.name if fitted else self.detector.method_name)
         return ModelAnswer(
             name=self.name,
             method=method.name,
@@ -61,7 +77,7 @@ class Served:
             false_alarm_rate=None if calibration is None else calibration.false_alarm_rate,
             threshold=None if calibration is None else calibration.threshold,
             calibration_count=0 if calibration is None else len(calibration),
-            can_explain=isinstance(self.detector, Detector),
+            can_explain=fitted,
         )
 
 
@@ -72,7 +88,7 @@ class Service:
         InputError: a detector does not take image files; a limit is beyond what decoding can do.
     """
 
-    def __init__(self, detectors: Mapping[str, Detector], store: FeedbackStore, limits: Limits) -> None:
+    def __init__(self, detectors: Mapping[str, Detector | ScoresOnly], store: FeedbackStore, limits: Limits) -> None:
         if limits.pixels > MAX_PIXELS:
             raise InputError(f"the limit pixels can be at most {MAX_PIXELS:,}, decoding's own; got {limits.pixels:,}")
         self.limits, self.store, self.measures = limits, store, Measures()
@@ -86,7 +102,7 @@ class Service:
         self._explanations = 0
         self.models = {name: self._served(name, detector) for name, detector in detectors.items()}
 
-    def _served(self, name: str, detector: Detector) -> Served:
+    def _served(self, name: str, detector: Detector | ScoresOnly) -> Served:
         try:
             check_spec_for_files(detector.spec_)
         except InputError as error:

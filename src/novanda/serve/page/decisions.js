@@ -49,12 +49,14 @@ export function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-/** The columns of `novanda score`, then what a person said. */
+const PICKED = { false_alarm: "yes", true_alarm: "no" };
+
+/** The columns of `novanda score`, then what a person said, as `novanda calibrate --confirm` reads it. */
 export function csv(items, rate) {
-  const rows = [["path", "novelty", "p_value", "is_novel", "error", "verdict"]];
+  const rows = [["path", "novelty", "p_value", "is_novel", "error", "false_alarm"]];
   for (const item of items) {
     const novel = isNovel(item, rate);
-    rows.push([item.path, item.novelty ?? "", item.p ?? "", novel ?? "", item.error ? item.error.got : "", item.verdict ?? ""]);
+    rows.push([item.path, item.novelty ?? "", item.p ?? "", novel ?? "", item.error ? item.error.got : "", PICKED[item.verdict] ?? ""]);
   }
   return rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
 }

@@ -126,6 +126,70 @@ def test_ties_make_it_stricter_never_laxer() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# More normals, false alarms, sources
+
+
+@given(calibrations(), SCORES)
+def test_more_normals_are_added(calibration: Calibration, more: list[float]) -> None:
+    after = calibration.with_normals(np.array(more))
+    assert after.scores.tolist() == sorted([*calibration.scores.tolist(), *more])
+    assert after.false_alarm_rate == calibration.false_alarm_rate
+
+
+@given(calibrations(), SCORES)
+def test_false_alarms_never_lower_the_threshold(calibration: Calibration, confirmed: list[float]) -> None:
+    after = calibration.with_false_alarms(np.array(confirmed))
+    assert after.threshold >= calibration.threshold
+    added = {score for score in confirmed if score > calibration.threshold} - set(calibration.scores.tolist())
+    assert len(after) == len(calibration) + len(added)
+    assert after.with_false_alarms(np.array(confirmed)).threshold >= after.threshold
+
+
+def test_the_same_false_alarms_given_twice_change_nothing_more() -> None:
+    calibration = Calibration(np.arange(99.0), 0.05)
+    once = calibration.with_false_alarms(np.array([200.0, 300.0, 300.0, 3.0]))
+    assert once.scores.tolist() == [*range(99), 200, 300]
+    assert once.with_false_alarms(np.array([200.0, 300.0])) == once
+
+
+@pytest.mark.parametrize(("normals", "rate"), [(39, 0.05), (99, 0.1), (20, 0.3)])
+def test_the_rate_holds_after_false_alarms_were_confirmed_over_1000_calibrations(normals: int, rate: float) -> None:
+    """A person confirms some of the false alarms of each day, picked as may be."""
+    generator = np.random.default_rng([normals, 2])
+    before, after = [], []
+    for run in range(1000):
+        calibration = Calibration(generator.lognormal(size=normals), rate)
+        later = generator.lognormal(size=400)
+        before.append(np.mean(later > calibration.threshold))
+        for _ in range(3):
+            day = generator.lognormal(size=100)
+            alarms = np.sort(day[day > calibration.threshold])
+            picked = alarms[: run % 4] if run % 2 else alarms  # only those nearest to the threshold, or all
+            calibration = calibration.with_false_alarms(picked)
+        after.append(np.mean(later > calibration.threshold))
+    error = np.std(after, ddof=1) / math.sqrt(1000)
+    assert np.mean(after) <= rate + 3 * error
+    assert np.mean(after) < np.mean(before), "the confirmed alarms must have had their effect"
+
+
+def test_the_rate_holds_in_each_source_where_one_threshold_for_all_would_not() -> None:
+    """Two cameras, one with higher scores: a calibration for each (Mondrian) against the pooled one."""
+    generator = np.random.default_rng(5)
+    rate, own, pooled = 0.1, [], []
+    for _ in range(1000):
+        dark, bright = generator.normal(0, 1, 50), generator.normal(2, 1, 50)
+        new_dark, new_bright = generator.normal(0, 1, 200), generator.normal(2, 1, 200)
+        own.append([np.mean(new > Calibration(old, rate).threshold) for old, new in
+                    ((dark, new_dark), (bright, new_bright))])  # fmt: skip
+        both = Calibration(np.concatenate([dark, bright]), rate)
+        pooled.append([np.mean(new_dark > both.threshold), np.mean(new_bright > both.threshold)])
+    error = np.std(own, axis=0, ddof=1) / math.sqrt(1000)
+    assert (np.mean(own, axis=0) <= rate + 3 * error).all()
+    assert np.mean(own, axis=0).min() > rate / 2
+    assert np.mean(pooled, axis=0)[1] > 1.5 * rate, "else this test would show nothing"
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # Too few, or wrong
 
 

@@ -167,6 +167,23 @@ class Calibration:
         """The same normals with another false-alarm rate; raises as the constructor does."""
         return replace(self, false_alarm_rate=rate)
 
+    def with_normals(self, scores: np.ndarray) -> Calibration:
+        """With the scores of more normals of the same kind, none of them trained on; raises as the constructor does."""
+        return replace(self, scores=np.concatenate([self.scores, _as_numbers(scores, "scores of normals")]))
+
+    def with_false_alarms(self, scores: np.ndarray) -> Calibration:
+        """With normals that were flagged and that a person found to be normal: the threshold can only rise.
+
+        Normals that were chosen because they score high are no fair draw, so p-values are no longer exact. The
+        false-alarm rate holds all the same, for whatever the new threshold flags, the old one flagged too: with
+        k = floor(rate * (n + 1)) the old threshold is the k-th largest of n scores. With f scores above it added, it
+        is the (k + f)-th largest, while the new threshold is the floor(rate * (n + f + 1))-th largest, and that
+        number is at most k + f. For this reason scores not above the threshold are left out. So are those that the
+        calibration already holds, so that a file given twice does no harm.
+        """
+        given = np.unique(_as_numbers(scores, "scores of false alarms"))
+        return self.with_normals(given[(given > self.threshold) & ~np.isin(given, self.scores)])
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `from_json` gives it back to the last bit."""
         return {"false_alarm_rate": self.false_alarm_rate, "scores": self.scores.tolist()}

@@ -1,0 +1,231 @@
+"""`novanda calibrate` and `novanda drift`."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from novanda.commands.terminal import (
+    DataRoot,
+    ModelFile,
+    OutFile,
+    Photos,
+    SourceName,
+    argument,
+    check_writable,
+    load_detector,
+    open_new,
+    print_line,
+    progress_over,
+    say,
+    write_json,
+)
+from novanda.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from novanda.calibration import Calibration
+    from novanda.detector import Detector
+
+ScoreFiles = Annotated[tuple[Path, ...], tyro.conf.Positional, argument(metavar="SCORES.csv ...")]
+_MARK = "false_alarm"
+_YES = ("1", "true", "yes", "y", "x")
+
+
+def calibrate(
+    model: ModelFile,
+    photos: Photos = (),
+    false_alarm_rate: Annotated[float | None, argument()] = None,
+    confirm: OutFile = None,
+    replace: bool = False,
+    source: SourceName = None,
+    out: OutFile = None,
+    strict: bool = False,
+    data_root: DataRoot = None,
+) -> int:
+    """Move the threshold without retraining: another rate, more normal images, confirmed false alarms.
+
+    The images must be normal and must not be among those the detector was trained on. Their scores are added to those
+    the file holds; with --replace they take their place, as they should once the camera, the light or the product has
+    changed. The weights stay as they are, byte for byte.
+
+    Args:
+        model: a file that `novanda fit` wrote.
+        photos: normal images: folders, files, or a named set such as cifar10:car:test.
+        false_alarm_rate: share of normal images that may be flagged; otherwise as before.
+        confirm: CSV file of `novanda score` with the rows left in that a person found to be false alarms, or with a
+            column false_alarm that says yes in theirs.
+        replace: forget the scores in force.
+        source: for images of this source alone, such as one of several cameras; a new name begins a calibration.
+        out: where to write the detector; otherwise MODEL itself is changed.
+        strict: stop at the first unreadable image instead of leaving it out.
+        data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
+    """
+    if not photos and false_alarm_rate is None and confirm is None:
+        raise InputError("say what to change: give normal images, --false-alarm-rate or --confirm")
+    if replace and not photos:
+        raise InputError("--replace needs normal images whose scores take the place of those in force")
+    check_writable(out)
+    detector = load_detector(model)
+    before = detector.calibration_ if source is None else detector.sources_.get(source)
+    scores, broken = _scores_of_normals(detector, photos, strict, data_root) if photos else (None, 0)
+    after = _with_normals(detector, before, scores, false_alarm_rate, replace)
+    if confirm is not None:
+        after = _with_confirmed(after, confirm)
+    new = "" if source is None or source in detector.sources_ else " (a new one)"
+    detector.calibrate(after, source).save_calibration(model, out)
+    of = "" if source is None else f" of source {source!r}{new}"
+    was = "" if before is None else f", before {before.threshold:.6g} by {len(before)} at {before.false_alarm_rate:g}"
+    say(
+        f"threshold{of} {after.threshold:.6g} on novelty, set by {len(after)} scores for a false-alarm rate of "
+        f"{after.false_alarm_rate:g}{was}"
+    )
+    say(f"written to {out or model}")
+    return 2 if broken else 0
+
+
+def _scores_of_normals(
+    detector: Detector, photos: tuple[str, ...], strict: bool, data_root: Path | None
+) -> tuple[np.ndarray, int]:
+    """Novelty of the readable images, and how many are not; sets the scale of explanations where the file has none."""
+    import numpy as np
+
+    from novanda.samples import Normals
+
+    source = open_new(detector, photos, data_root)
+    readable, scores = [], []
+    for position, outcome in progress_over(detector.score_each(source), len(source), "scoring"):
+        if isinstance(outcome, DataError):
+            if strict:
+                raise outcome
+            say(f"left out: {outcome}")
+            continue
+        readable.append(position)
+        scores.append(next(iter(outcome.values())))
+    if readable and detector.heat_ is None and detector.spec_.kind != "features":
+        detector.measure_heat(Normals(source, np.array(readable), device=detector.device_))
+        say("the scale of explanations' maps is taken from these images")
+    return np.array(scores), len(source) - len(readable)
+
+
+def _with_normals(
+    detector: Detector, before: Calibration | None, scores: np.ndarray | None, rate: float | None, replace: bool
+) -> Calibration:
+    import numpy as np
+
+    from novanda.calibration import Calibration
+
+    if before is None:
+        if scores is None:
+            raise InputError("there are no scores to move a threshold on yet: give normal images")
+        in_force = detector if detector.calibration_ is None else detector.calibration_
+        return Calibration(scores, in_force.false_alarm_rate if rate is None else rate)
+    rate = before.false_alarm_rate if rate is None else rate
+    if scores is None:
+        return before.with_rate(rate)
+    # At once: neither the old scores nor the new ones alone need be enough for the new rate.
+    return changed(before, scores=scores if replace else np.concatenate([before.scores, scores]), false_alarm_rate=rate)
+
+
+def _with_confirmed(calibration: Calibration, path: Path) -> Calibration:
+    import numpy as np
+
+    rows = list(_rows(path))
+    if any(row.chosen is None and not row.flagged for row in rows):
+        raise InputError(
+            f"{path} holds rows that are not flagged, so nobody has picked the false alarms in it: leave only their "
+            f"rows in, or add a column {_MARK} that says yes in theirs"
+        )
+    scores = [row.novelty for row in rows if row.chosen is not False]
+    after = calibration.with_false_alarms(np.array(scores))
+    added = len(after) - len(calibration)
+    if added == 0:
+        raise InputError(
+            f"{path}: none of the {len(scores)} rows is a false alarm that could be added: they must lie above the "
+            f"threshold of {calibration.threshold:.6g} and be none that was added before"
+        )
+    left = len(scores) - added
+    reason = f", {left} left out: not above the threshold, or there already" if left else ""
+    say(f"{added} false alarms added{reason}")
+    return after
+
+
+def drift(
+    model: ModelFile,
+    scores: ScoreFiles,
+    level: float = 0.01,
+    source: SourceName = None,
+    out: OutFile = None,
+) -> int:
+    """Say whether recent scores, in the order of their rows, are still those of the normals that set the threshold.
+
+    Args:
+        model: a file that `novanda fit` wrote.
+        scores: CSV files that `novanda score` wrote with it, oldest first.
+        level: probability of finding drift where there is none, at most.
+        source: compare with the normals of this source alone.
+        out: JSON file to write beside what is printed.
+    """
+    import numpy as np
+
+    from novanda import calibration
+
+    if not scores:
+        raise InputError("say whose scores to look at: CSV files that `novanda score` wrote, oldest first")
+    check_writable(out)
+    detector = load_detector(model)
+    novelty = np.array([row.novelty for path in scores for row in _rows(path)])
+    if not len(novelty):
+        raise DataError(f"{scores[0]}: expected rows with a novelty; found none")
+    found = calibration.drift(detector.calibration(source), novelty, level=level)
+    for line in found.lines():
+        print_line(line)
+    if out is not None:
+        write_json(out, {"detector": str(model), "source": source, **found.to_json()})
+    return 0
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a row of a score file says; `chosen` is None where the file has no column for it."""
+
+    novelty: float
+    flagged: bool
+    chosen: bool | None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """The rows of a score file that have a novelty: a file that could not be read has none."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            rows = csv.DictReader(file)
+            names = rows.fieldnames or []
+            if "novelty" not in names:
+                raise DataError(f"{path}: expected a CSV file with a column novelty, as `novanda score` writes it")
+            for row in rows:
+                text = row["novelty"] or ""
+                if not text.strip():
+                    continue
+                if not _is_finite(text):
+                    raise DataError(f"{path} line {rows.line_num}: expected a finite novelty; got {text!r}")
+                chosen = (row[_MARK] or "").strip().lower() in _YES if _MARK in names else None
+                yield _Row(float(text), row.get("is_novel") != "false", chosen)
+    except OSError as error:
+        raise DataError(f"{path}: expected a CSV file of scores: {error.strerror or error}") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: expected a CSV file of scores; it can not be read: {error}") from error
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
