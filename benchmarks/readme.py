@@ -26,17 +26,20 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
     "false alarms": (tables.false_alarm_table, "core"),
     "norms": (tables.norms_table, "norms"),
 }
-SPEED = {"speed": tables.speed_table, "speed facts": tables.speed_facts}  # of the last line of speed.jsonl
+LATEST = {  # a file whose last line is shown: name in the page, and what makes it
+    "speed.jsonl": {"speed": tables.speed_table, "speed facts": tables.speed_facts},
+    "service.jsonl": {"service": tables.service_table, "service facts": tables.service_facts},
+}
 
 
 def filled(text: str) -> str:
     """The page with every table made anew."""
     results = read_results(ROOT / "benchmarks/core/results.jsonl")
     made = {name: table(STUDIES[study](), results) for name, (table, study) in TABLES.items()}
-    speed = ROOT / "benchmarks/speed.jsonl"
-    if speed.exists():
-        line = json.loads(speed.read_text().splitlines()[-1])
-        made |= {name: table(line) for name, table in SPEED.items()}
+    for file, shown in LATEST.items():
+        if (ROOT / "benchmarks" / file).exists():
+            line = json.loads((ROOT / "benchmarks" / file).read_text().splitlines()[-1])
+            made |= {name: table(line) for name, table in shown.items()}
     for name, content in made.items():
         before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
@@ -64,7 +67,7 @@ def draw_losses() -> None:
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
-    for page in (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/paper.md"):
+    for page in (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("results", "paper", "service"))):
         text = page.read_text()
         if filled(text) != text:
             stale.append(page.name)

@@ -29,8 +29,8 @@ from PIL import Image
 from speed import SPEC, machine, rounded, structured_images
 
 from novanda import methods
-from novanda.benchmark.cells import commit
 from novanda.benchmark.results import append_result
+from novanda.benchmark.running import commit
 from novanda.detector import Detector
 from novanda.method import Method
 from novanda.training import Training

@@ -269,7 +269,7 @@ def test_what_only_scores_is_served_and_explains_nothing(
         method_name="pca",
         novelty_score=detector.novelty_score,
     )
-    app = create_app({"exported": only_scores}, FeedbackStore(tmp_path / "f.sqlite"))  # type: ignore[dict-item]  # it has what is asked of it
+    app = create_app({"exported": only_scores}, FeedbackStore(tmp_path / "f.sqlite"))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/v1/models").json()["models"][0]["can_explain"] is False
         assert len(scored(client, images)) == len(images)
@@ -281,7 +281,7 @@ def test_feedback_comes_in_pages(client: TestClient) -> None:
     for number in range(5):
         client.post("/v1/feedback", json=word(novelty=number))
     seen: list[float] = []
-    after = 0
+    after: int | None = 0
     while after is not None:
         page = client.get("/v1/feedback", params={"after": after, "limit": 2}).json()
         seen += [row["novelty"] for row in page["feedback"]]

@@ -58,7 +58,7 @@ CLOSED = (
 )
 def test_without_the_token_nothing_is_told(connect: Connect, given: str | None) -> None:
     client = connect(TOKEN)
-    headers = {} if given is None else {"Authorization": given.encode("utf-8")}
+    headers = {} if given is None else {b"Authorization": given.encode("utf-8")}
     for method, path in CLOSED:
         answer = client.request(method, path, headers=headers)
         assert answer.status_code == 401, path
@@ -248,7 +248,7 @@ def test_a_body_that_comes_too_slowly(connect: Connect) -> None:
         "http_version": "1.1", "scheme": "http", "client": None, "server": ("localhost", 80), "root_path": "",
     }  # fmt: skip
     # The client would go on for ever; the answer comes all the same.
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), 60))  # type: ignore[arg-type]  # a scope is a dict
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 60))
     assert sent[0]["status"] == 408
     assert json.loads(b"".join(message.get("body", b"") for message in sent))["error"] == "too_slow"
 

@@ -14,7 +14,7 @@ import httpx2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request, expect
 
 from novanda.detector import Detector
 
@@ -84,6 +84,10 @@ def open_page(chromium: Browser, process: Process) -> Iterator[Open]:
 @pytest.fixture
 def page(open_page: Open) -> Page:
     return open_page()
+
+
+def payload(name: str, content: bytes) -> FilePayload:
+    return {"name": name, "mimeType": "image/png", "buffer": content}
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -360,7 +364,7 @@ def test_one_refused_chunk_is_taken_apart(page: Page, images: np.ndarray) -> Non
     with page.expect_file_chooser() as chooser:
         page.click("#choose-files")
     names = ["a.png", "b.png", "bad.png", "c.png"]
-    chooser.value.set_files([{"name": name, "mimeType": "image/png", "buffer": png(images[0])} for name in names])
+    chooser.value.set_files([payload(name, png(images[0])) for name in names])
     done(page, 4)
     assert [name for name, _, _ in cards(page)] == ["a.png", "b.png", "c.png"]
     assert "this one" in page.locator("#refused-list").inner_text()
@@ -480,9 +484,7 @@ def test_a_thousand_images(page: Page, detector: Detector) -> None:
     assert len(many) == 1000
     with page.expect_file_chooser() as chooser:
         page.click("#choose-files")
-    chooser.value.set_files(
-        [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(image)} for n, image in enumerate(many)]
-    )
+    chooser.value.set_files([payload(f"{number}.png", png(image)) for number, image in enumerate(many)])
     done(page, 1000)
     flagged = int((detector.predict(many[:, :, :, None]) < 0).sum())
     assert page.locator("#count-novel").inner_text() == str(flagged)

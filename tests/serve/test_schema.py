@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode, openapi
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from .conftest import Process
@@ -30,14 +32,15 @@ def ask(address: str, examples: int) -> None:
     )
     asked = 0
     for found in openapi.from_url(f"{address}/openapi.json").get_all_operations():
+        assert isinstance(found, Ok), "the page is no OpenAPI"
         operation = found.ok()
         for mode in GenerationMode:
 
             @bounded
             @given(operation.as_strategy(generation_mode=mode))
-            def check(case: Case) -> None:
+            def check(case: Case[Any]) -> None:
                 # A schema can not say "an image", so what is made by one may be refused.
-                excluded = [positive_data_acceptance] if case.media_type == "multipart/form-data" else []
+                excluded: list[Any] = [positive_data_acceptance] if case.media_type == "multipart/form-data" else []
                 case.call_and_validate(excluded_checks=excluded)
 
             with contextlib.suppress(Unsatisfiable):  # a route without parameters can be asked in no wrong way

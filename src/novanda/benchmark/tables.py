@@ -189,5 +189,36 @@ def speed_facts(line: Mapping[str, Any]) -> str:
     )
 
 
+def service_table(line: Mapping[str, Any]) -> str:
+    """Latency of the service by number of clients, from one line of `make bench-service`."""
+    rows = [
+        (
+            methods.get(name).title,
+            clients,
+            f"{found['p50_ms']:.1f}",
+            f"{found['p99_ms']:.1f}",
+            f"{found['requests_per_second']:,.0f}",
+        )
+        for name, parts in line["latency"].items()
+        for clients, found in parts.items()
+    ]
+    return markdown(("method", "clients", "p50, ms", "p99, ms", "requests/s"), rows)
+
+
+def service_facts(line: Mapping[str, Any]) -> str:
+    """The machine of a `make bench-service` line, and the service's memory over many requests, as a list."""
+    machine = line["machine"]
+    facts = [
+        f"- Machine: {machine['processor']}, {machine['cores']} cores, torch with {machine['threads']} threads; "
+        f"load {line['load_average']:.1f} when it began, {line['date'][:10]}, commit {line['commit']}."
+    ]
+    for name, held in line["memory_mib"].items():
+        facts.append(
+            f"- Memory, {methods.get(name).title}: {held['before']:.0f} MiB at first, {held['after_a_tenth']:.0f} after "
+            f"a tenth and {held['after']:.0f} after all of {held['requests']:,} requests."
+        )
+    return "\n".join(facts)
+
+
 def _rate(measured: Mapping[str, float] | None) -> str:
     return "" if measured is None else f"{measured['median']:,.0f}"

@@ -34,7 +34,7 @@ def explained(served: Served, sample: np.ndarray, name: str | None) -> Explanati
     """
     if not isinstance(served.detector, Detector):
         raise refused(
-            422, "no_explanations", expected="a detector that `novanda fit` wrote", got=f"{served.name}, which only scores",
+            422, "no_explanations", expected="a file that `novanda fit` wrote", got=f"{served.name}, which only scores",
             hint="serve the file it was exported from",
         )  # fmt: skip
     (explanation,) = explain(served.detector, sample[None])

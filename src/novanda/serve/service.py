@@ -67,17 +67,16 @@ class Served:
     def described(self) -> ModelAnswer:
         """What clients are told of it."""
         spec, calibration = self.detector.spec_, self.calibration
-        fitted = isinstance(self.detector, Detector)
-        method = methods.get(self.detector.method_.name if fitted else self.detector.method_name)
+        name = self.detector.method_.name if isinstance(self.detector, Detector) else self.detector.method_name
         return ModelAnswer(
             name=self.name,
-            method=method.name,
-            title=method.title,
+            method=name,
+            title=methods.get(name).title,
             sample=Sample(channels=spec.channels, height=spec.height, width=spec.width),
             false_alarm_rate=None if calibration is None else calibration.false_alarm_rate,
             threshold=None if calibration is None else calibration.threshold,
             calibration_count=0 if calibration is None else len(calibration),
-            can_explain=fitted,
+            can_explain=isinstance(self.detector, Detector),
         )
 
 
