@@ -131,7 +131,7 @@ def memory(process: int) -> float:
 
 
 def memory_over_many(process: int, port: int, requests: Sequence[bytes], sizes: Sizes) -> dict[str, Any]:
-    """MiB before, after a tenth and after all of many requests at 8 clients."""
+    """MiB before (though after the timed parts), after a tenth and after all of many requests at 8 clients."""
     found: dict[str, Any] = {"before": memory(process), "requests": 0}
     tenth = sizes.many // 10
     for part, count in (("after_a_tenth", tenth), ("after", sizes.many - tenth)):
@@ -199,8 +199,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             )
         held = found["memory_mib"][name]
         yield (
-            f"{name}, memory: {held['before']:.0f} MiB before, {held['after_a_tenth']:.0f} after a tenth, "
-            f"{held['after']:.0f} after {held['requests']:,} requests"
+            f"{name}, memory: {held['before']:.0f} MiB, {held['after_a_tenth']:.0f} after a tenth, "
+            f"{held['after']:.0f} after {held['requests']:,} more requests"
         )
 
 

@@ -231,6 +231,15 @@ def test_explanations_have_places_of_their_own(connect: Connect, images: np.ndar
         assert first.result().status_code == 200
 
 
+def scope_of_a_score(**headers: str) -> dict[str, Any]:
+    named = {"host": "localhost", "transfer-encoding": "chunked", "content-type": HEADERS["Content-Type"], **headers}
+    return {
+        "type": "http", "method": "POST", "path": "/v1/score", "raw_path": b"/v1/score", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+        "http_version": "1.1", "scheme": "http", "client": None, "server": ("localhost", 80), "root_path": "",
+    }  # fmt: skip
+
+
 def test_a_body_that_comes_too_slowly(connect: Connect) -> None:
     app = connect(seconds=0.3).app
     sent: list[Any] = []
@@ -242,15 +251,35 @@ def test_a_body_that_comes_too_slowly(connect: Connect) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http", "method": "POST", "path": "/v1/score", "raw_path": b"/v1/score", "query_string": b"",
-        "headers": [(b"transfer-encoding", b"chunked"), (b"content-type", HEADERS["Content-Type"].encode())],
-        "http_version": "1.1", "scheme": "http", "client": None, "server": ("localhost", 80), "root_path": "",
-    }  # fmt: skip
     # The client would go on for ever; the answer comes all the same.
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), 60))
+    asyncio.run(asyncio.wait_for(app(scope_of_a_score(), receive, send), 60))
     assert sent[0]["status"] == 408
     assert json.loads(b"".join(message.get("body", b"") for message in sent))["error"] == "too_slow"
+
+
+def test_a_refused_client_is_heard_out_before_the_connection_closes(connect: Connect) -> None:
+    """Closed while bytes still come in, a connection is reset, and the answer is lost on its way."""
+    app = connect(file_bytes=1000, request_bytes=2000).app
+    happened: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        happened.append("in")
+        return {"type": "http.request", "body": bytes(1000), "more_body": happened.count("in") < 9}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            happened.append("more" if message.get("more_body") else "end")
+
+    asyncio.run(asyncio.wait_for(app(scope_of_a_score(), receive, send), 60))
+    told = happened.index("more")
+    assert happened[:told].count("in") <= 3
+    assert happened[told + 1 :] == ["in"] * (9 - happened[:told].count("in")) + ["end"]
+    # Who asks whether to send at all, and is told no, has nothing more to say.
+    happened.clear()
+    asyncio.run(
+        asyncio.wait_for(app(scope_of_a_score(expect="100-continue", **{"content-length": "9000"}), receive, send), 60)
+    )
+    assert happened == ["more", "end"]
 
 
 # ---------------------------------------------------------------------------------------------------------------

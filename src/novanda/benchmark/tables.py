@@ -214,8 +214,9 @@ def service_facts(line: Mapping[str, Any]) -> str:
     ]
     for name, held in line["memory_mib"].items():
         facts.append(
-            f"- Memory, {methods.get(name).title}: {held['before']:.0f} MiB at first, {held['after_a_tenth']:.0f} after "
-            f"a tenth and {held['after']:.0f} after all of {held['requests']:,} requests."
+            f"- Memory, {methods.get(name).title}: {held['before']:.0f} MiB after the runs above, "
+            f"{held['after_a_tenth']:.0f} after a tenth of {held['requests']:,} more requests, {held['after']:.0f} "
+            "after all of them."
         )
     return "\n".join(facts)
 
