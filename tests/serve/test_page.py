@@ -27,7 +27,7 @@ TOKEN = "correct-horse-battery"
 def process(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One service for all tests that do not end it."""
     store = tmp_path_factory.mktemp("page") / "feedback.sqlite"
-    running = Process(model, "--port", "0", "--feedback", store, "--limits.file-bytes", "50000")
+    running = Process(model, f"other={model}", "--port", "0", "--feedback", store, "--limits.file-bytes", "50000")
     yield running
     running.end(signal.SIGKILL)
 
@@ -291,6 +291,15 @@ def test_the_csv_has_the_columns_of_novanda_score(page: Page, photos: Path, dete
             pixels = np.asarray(image)[None, :, :, None]
         assert float(row["novelty"]) == pytest.approx(detector.novelty_score(pixels)[0], rel=1e-5)
         assert row["is_novel"] == str(bool(detector.predict(pixels)[0] < 0)).lower()
+
+
+def test_another_detector_scores_all_anew(page: Page, images: np.ndarray) -> None:
+    drop(page, {"a.png": png(images[0]), "b.png": png(images[1])})
+    done(page, 2)
+    with page.expect_request("**/v1/score?model=other"):
+        page.select_option("#model", "other")
+    expect(page.locator("#grid .waiting")).to_have_count(0)
+    assert len(cards(page)) == 2
 
 
 # ---------------------------------------------------------------------------------------------------------------

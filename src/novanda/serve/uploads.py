@@ -17,6 +17,7 @@ from novanda.serve.refusals import Refused, refused, too_large
 
 FIELD = "files"
 MAX_NAME = 1024
+MAX_HEADER = 8192
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class _Parts:
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        if len(self._value) > MAX_HEADER:
+            raise _broken(f"a part's header of more than {MAX_HEADER} bytes")
 
     def header_end(self) -> None:
         if bytes(self._field).lower() == b"content-disposition":
