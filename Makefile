@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types tests test-slow bench bench-service results readme screenshots browser clean
+.PHONY: help demo test lint types docs tests test-slow bench bench-service results readme screenshots browser clean
 
 help:
 	@echo "make demo       train on images that ship with a dependency, print scores, draw demo/eights.png"
-	@echo "make test       lint, types, tests"
+	@echo "make test       lint, types, documentation, tests"
+	@echo "make docs       the documentation as a site, in site/"
 	@echo "make test-slow  tests that need minutes, or real data under NOVANDA_DATA"
 	@echo "make bench      speed and memory on this machine, one line added to benchmarks/speed.jsonl"
 	@echo "make bench-service  latency and memory of the service, one line added to benchmarks/service.jsonl"
@@ -24,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
-test: lint types tests
+test: lint types docs tests
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,6 +33,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+# Built whole, and stopped by any warning: a broken link, a name that the reference can not find.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Tests that look at pages want a browser. Debian has one; where it can not be installed they are skipped and say so.
 browser:
@@ -52,9 +57,16 @@ bench: $(READY)
 bench-service: $(READY)
 	$(BIN)/python benchmarks/service.py --out benchmarks/service.jsonl
 
+BENCH = $(BIN)/novanda bench
 results: $(READY)
-	$(BIN)/novanda bench core --out benchmarks/core --jobs 2
-	$(BIN)/novanda bench norms --out benchmarks/core --jobs 2
+	$(BENCH) core --out benchmarks/core --jobs 2
+	$(BENCH) norms --out benchmarks/core --jobs 2
+	$(BENCH) table3 --out benchmarks/table3 --jobs 2
+	for study in negatives table1 table2; do \
+	  $(BENCH) $$study --out benchmarks/ablation --classes plane,car --seeds 0,1 --jobs 2 || exit $$?; done
+	for study in gallery figure4 figure6; do $(BENCH) $$study --out benchmarks/figures --jobs 2 || exit $$?; done
+	$(BENCH) table4 --out benchmarks/table4 --jobs 2
+	$(BENCH) table3 --methods nda --budget authors --out benchmarks/table3 --jobs 2
 
 readme: $(READY)
 	$(BIN)/python benchmarks/readme.py
@@ -63,4 +75,4 @@ screenshots: $(READY) browser
 	$(BIN)/python benchmarks/screenshots.py
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis

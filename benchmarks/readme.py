@@ -1,7 +1,7 @@
-"""Write the README's tables and the loss curves from the committed result lines: `make readme`.
+"""Write the tables of the README and of docs/, and the loss curves, from the committed result lines: `make readme`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`. With --check nothing is written and the exit code says
-whether the README is what the result lines say.
+whether the pages are what the result lines say.
 """
 
 from __future__ import annotations
@@ -12,34 +12,44 @@ import sys
 from pathlib import Path
 
 from novanda import pictures
-from novanda.benchmark import tables
 from novanda.benchmark.results import read_results
+from novanda.benchmark.runs import read_runs
 from novanda.benchmark.studies import STUDIES
+from novanda.benchmark.tables import study
+from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
+from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.service import service_facts, service_table
+from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.training import Epoch
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = {  # name in the page: what makes it, and the study whose cells it shows
-    "paper": (tables.paper_table, "core"),
-    "rotnet": (tables.rotnet_table, "core"),
-    "floors": (tables.floors_table, "core"),
-    "coil": (tables.coil_table, "core"),
-    "false alarms": (tables.false_alarm_table, "core"),
-    "norms": (tables.norms_table, "norms"),
+    "paper": (study.paper_table, "core"),
+    "rotnet": (study.rotnet_table, "core"),
+    "floors": (study.floors_table, "core"),
+    "coil": (study.coil_table, "core"),
+    "false alarms": (study.false_alarm_table, "core"),
+    "norms": (study.norms_table, "norms"),
 }
-LATEST = {  # a file whose last line is shown: name in the page, and what makes it
-    "speed.jsonl": {"speed": tables.speed_table, "speed facts": tables.speed_facts},
-    "service.jsonl": {"service": tables.service_table, "service facts": tables.service_facts},
+PAPER = {each.__name__: each for each in (table1, table2, negatives_grid, table3, table4)}  # of every folder's lines
+PAGES = ("results", "paper", "benchmark", "service")
+LATEST = {  # a file whose last line is shown, and what makes its table and its facts
+    "speed": (speed_table, speed_facts),
+    "service": (service_table, service_facts),
 }
 
 
 def filled(text: str) -> str:
     """The page with every table made anew."""
     results = read_results(ROOT / "benchmarks/core/results.jsonl")
-    made = {name: table(STUDIES[study](), results) for name, (table, study) in TABLES.items()}
-    for file, shown in LATEST.items():
-        if (ROOT / "benchmarks" / file).exists():
-            line = json.loads((ROOT / "benchmarks" / file).read_text().splitlines()[-1])
-            made |= {name: table(line) for name, table in shown.items()}
+    made = {name: table(STUDIES[cells](), results).to_markdown() for name, (table, cells) in TABLES.items()}
+    runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
+    made |= {name: table(runs).to_markdown(notes=True) for name, table in PAPER.items()}
+    for name, (table_of, facts_of) in LATEST.items():
+        file = ROOT / f"benchmarks/{name}.jsonl"
+        if file.exists():
+            line = json.loads(file.read_text().splitlines()[-1])
+            made |= {name: table_of(line).to_markdown(), f"{name} facts": facts_of(line)}
     for name, content in made.items():
         before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
@@ -57,7 +67,7 @@ def draw_losses() -> None:
                 continue
             lines = results[cell.key]["history"]
             terms = ({name: value for name, value in line.items() if name != "seconds"} for line in lines)
-            histories[tables.class_name(cell)] = [
+            histories[study.class_name(cell)] = [
                 Epoch(number, len(lines), "train", each, 0.0) for number, each in enumerate(terms, 1)
             ]
     if histories:
@@ -67,7 +77,7 @@ def draw_losses() -> None:
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
-    for page in (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("results", "paper", "service"))):
+    for page in (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in PAGES)):
         text = page.read_text()
         if filled(text) != text:
             stale.append(page.name)

@@ -27,7 +27,7 @@ from novanda.detector import Detector
 
 COMMANDS = (
     *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift", "serve"),
-    *("list", "download", "bench", "doctor"),
+    *("list", "download", "bench", "report", "doctor"),
 )
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -327,6 +327,8 @@ def mistakes(digits: Path, model: Path, place: Path) -> Iterator[tuple[list[Any]
         (place / name).write_bytes(content)
         yield ["score", place / name, train], "not a file that novanda wrote"
     (place / "empty").mkdir()
+    (place / "unfinished").mkdir()
+    (place / "unfinished" / "results.jsonl").write_text('{"key": "torn')
     (place / "link").symlink_to(place / "text")
     os.mkfifo(place / "pipe")
     fit = ["fit", train, "--out", new, "--method", "pca"]
@@ -387,6 +389,12 @@ def mistakes(digits: Path, model: Path, place: Path) -> Iterator[tuple[list[Any]
     yield ["bench", "core", "--out", new, "--jobs", "0"], "--jobs"
     yield ["bench", "core", "--out", place / "text"], "is a file"
     yield ["bench", "core", "--out", new], "NOVANDA_DATA"
+    yield ["report", "--out", new], "say what to report on"
+    yield ["report", place / "empty"], "--out"
+    yield ["report", place / "nowhere", "--out", new], "results.jsonl is missing"
+    yield ["report", place / "empty", "--out", new], "results.jsonl is missing"
+    yield ["report", place / "unfinished", "--out", new], "no finished cell"
+    yield ["report", place / "unfinished", "--out", place / "text"], "is a file"
 
 
 def test_mistakes_are_told_in_one_line_and_leave_nothing(

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from scipy.stats import binomtest, norm
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from novanda import metrics
 from novanda.errors import InputError
@@ -388,3 +388,50 @@ def test_one_line_for_each_metric() -> None:
     assert lines[1].endswith("(no interval: only 8 novel samples, and an interval needs at least 10)")
     assert lines[-2] == "false-alarm rate       0.2500 [0.1250, 0.5000]"
     assert lines[-1] == "detection rate         undefined: why"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Curves and closed intervals
+
+
+@pytest.mark.parametrize("decimals", [6, 1])
+def test_roc_curve_is_scikit_learns(decimals: int) -> None:
+    random = np.random.default_rng(3)
+    normal, novel = random.normal(size=40).round(decimals), random.normal(1, 1, 70).round(decimals)
+    false, true = metrics.roc_curve(normal, novel)
+    truth = np.arange(110) >= 40
+    expected = roc_curve(truth, np.concatenate([normal, novel]), drop_intermediate=False)
+    np.testing.assert_allclose(false, expected[0])
+    np.testing.assert_allclose(true, expected[1])
+
+
+def test_auroc_interval_is_delongs_in_slow_loops() -> None:
+    random = np.random.default_rng(4)
+    normal, novel = random.normal(size=23).round(1), random.normal(0.7, 1, 31).round(1)
+
+    def beats(a: float, b: float) -> float:
+        return 1.0 if a > b else 0.5 if a == b else 0.0
+
+    found = [np.mean([beats(y, x) for x in normal]) for y in novel]
+    kept = [np.mean([beats(y, x) for y in novel]) for x in normal]
+    value = float(np.mean(found))
+    error = np.sqrt(np.var(found, ddof=1) / len(novel) + np.var(kept, ddof=1) / len(normal))
+    logit = np.log(value / (1 - value))
+    ends = logit + np.array([-1, 1]) * norm.ppf(0.975) * error / (value * (1 - value))
+    np.testing.assert_allclose(metrics.auroc_interval(normal, novel), 1 / (1 + np.exp(-ends)))
+
+
+def test_auroc_interval_is_near_the_bootstraps() -> None:
+    random = np.random.default_rng(5)
+    normal, novel = random.normal(size=400), random.normal(0.8, 1.3, 900)
+    drawn = metrics.evaluate(normal, novel, 0.0, draws=400).auroc
+    low, high = metrics.auroc_interval(normal, novel)
+    assert low == pytest.approx(drawn.low, abs=0.006)
+    assert high == pytest.approx(drawn.high, abs=0.006)
+
+
+def test_auroc_interval_of_perfect_separation_has_a_width() -> None:
+    assert metrics.auroc_interval(np.zeros(5), np.ones(9)) == metrics.rate_interval(5, 5)
+    assert metrics.auroc_interval(np.ones(5), np.zeros(9)) == metrics.rate_interval(0, 5)
+    with pytest.raises(InputError, match="2 samples a side"):
+        metrics.auroc_interval(np.zeros(1), np.ones(9))

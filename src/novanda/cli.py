@@ -22,6 +22,7 @@ from novanda.commands.calibrating import calibrate, drift
 from novanda.commands.explaining import explain
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
+from novanda.commands.reporting import report
 from novanda.commands.scoring import evaluate, score
 from novanda.commands.serving import serve
 from novanda.commands.terminal import failed, forget_output, print_line, say, usable_streams
@@ -73,6 +74,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "list": list_names,
         "download": download,
         "bench": bench,
+        "report": report,
         "doctor": doctor,
     }
     said = io.StringIO()

@@ -90,7 +90,7 @@ def half_total_error_rate(normal: np.ndarray, novel: np.ndarray, threshold: floa
 
 
 def roc_curve(normal: np.ndarray, novel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ROC curve: shares of normals and of novel samples flagged, as the threshold falls below one score after another.
+    """The ROC curve: shares of either side flagged, as the threshold falls below one score after another.
 
     Arguments and errors as for `auroc`.
 
@@ -103,11 +103,11 @@ def roc_curve(normal: np.ndarray, novel: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def auroc_interval(normal: np.ndarray, novel: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the AUROC over test samples, in closed form: DeLong, DeLong and Clarke-Pearson 1988, on the logit.
+    """95 % interval of the AUROC over test samples, in closed form.
 
-    The variance is that of the placements: of the share of novel samples above each normal one, and of the share of
-    normals below each novel one (ties one half). The interval is taken on logit(AUROC) and brought back, so it stays
-    within (0, 1). `evaluate` bootstraps instead, for it needs every other figure too; this one takes milliseconds.
+    The variance is that of DeLong, DeLong and Clarke-Pearson (1988): of the share of novel samples above each normal
+    one and of the share of normals below each novel one, ties one half. The interval is taken on logit(AUROC) and
+    brought back, so it stays within (0, 1). `evaluate` bootstraps instead, for it needs every other figure too.
     At an AUROC of exactly 0 or 1 it is the exact bound that `evaluate` gives. Arguments and errors as for `auroc`.
 
     Returns:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from novanda import datasets, methods
@@ -292,20 +291,6 @@ def test_concurrent_appends_all_survive(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------
 # Running
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """COIL-20's layout, made up: stripes whose width is the object's and whose phase is the view's."""
-    root = tmp_path_factory.mktemp("data")
-    folder = root / "coil-20-proc"
-    folder.mkdir()
-    rows = np.arange(128)[:, None] + np.zeros(128)
-    for number in range(1, 21):
-        for view in range(72):
-            plane = 127 + 100 * np.sin(rows * (0.02 + 0.02 * number) + view * np.pi / 36)
-            Image.fromarray(plane.astype(np.uint8)).save(folder / f"obj{number}__{view}.png", compress_level=0)
-    return root
 
 
 QUICK = Training(epochs=1, batch_size=32, device="cpu", precision="32")

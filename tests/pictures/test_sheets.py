@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from novanda.errors import InputError
-from novanda.pictures import loss_curves, save, score_histogram, score_sheet, sheets
+from novanda.pictures import example_sheet, loss_curves, save, score_histogram, score_sheet, sheets
 from novanda.pictures.drawing import VERMILLION
 from novanda.training import Epoch
 
@@ -229,3 +229,52 @@ def test_pyplot_is_never_used() -> None:
     imports = [line for file in files for line in file.read_text().splitlines() if "import" in line]
     assert any("matplotlib" in line for line in imports)
     assert not any("pyplot" in line for line in imports)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Samples chosen before
+
+
+def example(half: int, **changed: Any) -> Any:
+    images = gray(2 * half)
+    given: dict[str, Any] = {
+        "reconstructions": images.astype(np.float32) + 8,
+        "novelty": np.concatenate([np.arange(half), 100 + np.arange(half)]).astype(float),
+        "novel": np.arange(2 * half) % 3 == 0,
+        "scale": 16.0,
+        "everyone": (np.arange(50.0), np.arange(50) >= 20),
+        "title": "NDA on frogs",
+    }
+    return example_sheet(images, **(given | changed))
+
+
+@pytest.mark.parametrize(("half", "shown"), [(1, 1), (3, 3), (6, 6), (9, 6)])
+def test_examples_are_both_ends_with_the_truth_in_words(half: int, shown: int, tmp_path: Path) -> None:
+    figure = example(half)
+    assert len(tiles(figure)) == 2 * shown * 3
+    said = [text.split("\n") for text in words(figure) if "\n" in text and not text.startswith("error")]
+    chosen = [*range(shown), *range(2 * half - shown, 2 * half)]
+    scores = [row if row < half else 100 + row - half for row in chosen]
+    assert said == [[str(s), "novel" if row % 3 == 0 else "normal"] for s, row in zip(scores, chosen, strict=True)]
+    assert {"NDA on frogs", "most normal", "most novel"} <= set(words(figure))
+    (plot,) = (axes for axes in figure.axes if not axes.images)
+    assert [text.get_text() for text in plot.get_legend().get_texts()] == ["normal (20)", "novel (30)"]
+    written(figure, tmp_path)
+
+
+def test_examples_of_a_method_that_draws_nothing() -> None:
+    assert len(tiles(example(6, reconstructions=None))) == 12
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"novelty": np.zeros(3), "novel": np.zeros(3, dtype=bool)}, "as many images from either end"),
+        ({"scale": 0.0}, "scale"),
+        ({"reconstructions": np.zeros((4, 8, 9, 1))}, "like the images"),
+        ({"everyone": (np.zeros(3), np.zeros(2, dtype=bool))}, "of bool"),
+    ],
+)
+def test_examples_that_do_not_belong_together_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        example(2, **changed)

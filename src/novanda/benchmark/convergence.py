@@ -5,10 +5,10 @@ For values v_1 to v_n (a loss, or an AUROC), one an epoch:
 1. s_t is the median of v_(t-2) to v_(t+2), of what there is of them at the ends: one wild epoch moves nothing.
 2. The *way* is the largest s minus the smallest: how far the curve has travelled in all, up or down.
 3. The *level* is the median of the last quarter of the epochs.
-4. The curve has *converged* at the first epoch from which on every s_t lies within 5 % of the way from the level. If that
-   epoch lies in the last quarter itself, the curve was still moving when training ended, and has not converged.
-5. The *fluctuation* is the mean of |v_t - v_(t-1)| over the epochs after that one, and the *largest step* their maximum.
-   Both use the values as they are, not their medians.
+4. The curve has *converged* at the first epoch from which on every s_t lies within 5 % of the way from the level. If
+   that epoch lies in the last quarter itself, the curve was still moving when training ended, and has not converged.
+5. The *fluctuation* is the mean of |v_t - v_(t-1)| over the epochs after that one, and the *largest step* their
+   maximum. Both use the values as they are, not their medians.
 
 Curves of fewer than 12 epochs are too short for it. The rule reads a curve after the fact: it decides nothing, and no
 epoch is chosen by it.
@@ -50,7 +50,7 @@ class Convergence:
         if self.epoch is None or self.fluctuation is None or self.largest_step is None:
             return "still moving at the end"
         share = f" ({self.fluctuation / self.way:.1%} of its way)" if self.way else ""
-        return f"from epoch {self.epoch}; then ±{self.fluctuation:.2g} an epoch{share}"
+        return f"converged at epoch {self.epoch}; then ±{self.fluctuation:.2g} an epoch{share}"
 
 
 def convergence(values: Sequence[float]) -> Convergence:

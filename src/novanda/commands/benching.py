@@ -118,7 +118,7 @@ def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: B
         raise InputError(f"{spec} is no file; --spec is a Python file that sets `cells`")
     try:
         found = runpy.run_path(str(spec)).get("cells")
-    except Exception as error:  # it is the user's own program, and may fail in any way
+    except (Exception, SystemExit) as error:  # it is the user's own program, and may fail in any way
         raise InputError(f"{spec} fails: {error!r}") from error
     if not isinstance(found, list | tuple) or not all(isinstance(cell, Cell) for cell in found):
         raise InputError(f"{spec} must set `cells` to a list of novanda.benchmark.cells.Cell")

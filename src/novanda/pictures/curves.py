@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.pictures.drawing import BLACK, GRAY, LINES, STYLES, WIDTH, new_figure, panel
+from novanda.pictures.drawing import BLACK, GRAY, LINES, STYLES, WIDTH, new_figure, panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,8 +88,8 @@ def training_curves(methods: Mapping[str, Sequence[Trace]]) -> Figure:
     top = 0.15
     for (name, traces), height in zip(rows.items(), heights, strict=True):
         inside = height - 0.95
-        axes = panel(figure, 0.75, top + 0.35, 3.7, inside)
-        scores = panel(figure, 5.2, top + 0.35, 3.7, inside)
+        axes = panel(figure, 0.75, top + 0.35, 3.5, inside)
+        scores = panel(figure, 5.0, top + 0.35, 3.5, inside)
         drawn: dict[str, Any] = {}
         for place, trace in enumerate(traces):
             label = "\n".join((trace.name, *trace.remarks))
@@ -101,13 +101,13 @@ def training_curves(methods: Mapping[str, Sequence[Trace]]) -> Figure:
                     drawn.setdefault(label, _draw_line(side, points, place))
                     _mark(side, points, converged, place)
         _finish_epochs(axes, f"{name}: sum of the loss terms", [v for trace in traces for _, v in trace.loss])
-        _finish_epochs(scores, "AUROC on the test set", [])
+        _finish_epochs(scores, "AUROC on the test set", [])  # never logarithmic
         if not any(trace.auroc for trace in traces):
             scores.text(0.5, 0.5, "not measured after each epoch", transform=scores.transAxes, ha="center", color=GRAY)
-            scores.set_yticks([])
+            scores.set_axis_off()
         figure.legend(
-            drawn.values(), drawn.keys(), loc="upper left", fontsize=8, frameon=False, borderpad=0, borderaxespad=0,
-            bbox_to_anchor=(9.1 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), labelspacing=0.7,
+            drawn.values(), map(plain, drawn), loc="upper left", fontsize=8, frameon=False, borderpad=0,
+            bbox_to_anchor=(8.75 / WIDTH, 1 - (top + 0.35) / figure.get_figheight()), borderaxespad=0, labelspacing=0.7,
         )  # fmt: skip
         top += height
     return figure
@@ -140,7 +140,7 @@ def roc_curves(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
             line = axes.plot(false, true, STYLES[place % len(STYLES)], color=LINES[place % len(LINES)], linewidth=1.4)
             drawn.setdefault(name, line[0])
         axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        axes.set_title(title, fontsize=10)
+        axes.set_title(plain(title), fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         axes.set_xlabel("normals flagged", fontsize=8)
@@ -161,10 +161,11 @@ def _draw_line(axes: Axes, points: Points, place: int) -> Any:
 
 
 def _mark(axes: Axes, points: Points, epoch: int | None, place: int) -> None:
-    value = dict(points).get(epoch) if epoch is not None else None
-    if value is not None:
+    if epoch is not None:
         colour = LINES[place % len(LINES)]
-        axes.plot([epoch], [value], "v", markersize=9, color=colour, markeredgecolor=BLACK, zorder=5, clip_on=False)
+        axes.plot(
+            epoch, dict(points)[epoch], "v", markersize=9, color=colour, markeredgecolor=BLACK, zorder=5, clip_on=False
+        )
 
 
 def _finish_epochs(axes: Axes, title: str, values: Sequence[float]) -> None:
@@ -172,7 +173,7 @@ def _finish_epochs(axes: Axes, title: str, values: Sequence[float]) -> None:
 
     if values and min(values) > 0 and max(values) > _MUCH * min(values):
         axes.set_yscale("log")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(plain(title), fontsize=11)
     axes.set_xlabel("epoch", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8)
@@ -181,7 +182,7 @@ def _finish_epochs(axes: Axes, title: str, values: Sequence[float]) -> None:
 
 def _legend_on_top(figure: Figure, drawn: Mapping[str, Any], columns: int = 6) -> None:
     figure.legend(
-        drawn.values(), drawn.keys(), loc="upper left",
+        drawn.values(), map(plain, drawn), loc="upper left",
         bbox_to_anchor=(0.8 / WIDTH, 1 - 0.05 / figure.get_figheight()),
         ncols=min(columns, len(drawn)), fontsize=9, frameon=False, borderpad=0, borderaxespad=0,
     )  # fmt: skip

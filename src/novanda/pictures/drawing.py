@@ -58,6 +58,11 @@ def save(figure: Figure, path: str | Path) -> None:
         file.write(png(figure))
 
 
+def plain(words: str) -> str:
+    """Words as matplotlib draws them literally: a pair of dollars would begin and end a formula."""
+    return words.replace("$", r"\$")
+
+
 def short(value: float) -> str:
     """Three significant digits."""
     return f"{value:.3g}"

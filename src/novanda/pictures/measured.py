@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.pictures.drawing import BLACK, BLUE, GRAY, VERMILLION, WIDTH, new_figure, panel
+from novanda.pictures.drawing import BLACK, BLUE, GRAY, VERMILLION, WIDTH, new_figure, panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,14 +21,13 @@ class Bar:
 
     Attributes:
         label: of the class.
-        value, low, high: AUROC and the ends of its interval, 0 to 1; the ends None where there is no interval.
+        value: AUROC, 0 to 1; interval: its two ends, or None.
         published: the figure published for it, or None.
     """
 
     label: str
     value: float
-    low: float | None
-    high: float | None
+    interval: tuple[float, float] | None
     published: float | None = None
 
 
@@ -53,18 +52,25 @@ def auroc_bars(panels: Mapping[str, Sequence[Bar]]) -> Figure:
             places = np.arange(len(bars))
             axes.barh(places, [bar.value for bar in bars], height=0.62, color=BLUE, alpha=0.45, edgecolor=BLUE)
             for place, bar in enumerate(bars):
-                if bar.low is not None and bar.high is not None:
-                    axes.plot((bar.low, bar.high), (place, place), color=BLACK, linewidth=1.6, solid_capstyle="butt")
-                    axes.plot((bar.low, bar.high), (place, place), "|", color=BLACK, markersize=7)
+                if bar.interval is not None:
+                    axes.plot(bar.interval, (place, place), "|-", color=BLACK, linewidth=1.6, markersize=7)
                 if bar.published is not None:
-                    axes.plot(bar.published, place, "D", color="white", markeredgecolor=VERMILLION, markersize=6)
-                axes.text(1.03, place, f"{bar.value:.3f}", va="center", fontsize=8)
+                    axes.plot(
+                        bar.published,
+                        place,
+                        "D",
+                        color="white",
+                        markeredgecolor=VERMILLION,
+                        markersize=6,
+                        clip_on=False,
+                    )
+                axes.text(1.06, place, f"{bar.value:.3f}", va="center", fontsize=8)
             axes.axvline(0.5, color=GRAY, linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1))
-            axes.set_yticks(places, [bar.label for bar in bars])
+            axes.set_yticks(places, [plain(bar.label) for bar in bars])
             axes.tick_params(labelsize=8)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.set_title(name, fontsize=10, loc="left")
+            axes.set_title(plain(name), fontsize=10, loc="left")
         top += height
     _bars_legend(figure, any(bar.published is not None for bars in panels.values() for bar in bars))
     return figure
@@ -85,18 +91,20 @@ def embedding_maps(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
     rows = -(-len(panels) // columns)
     side = 4.9
     figure = new_figure(0.55 + rows * (side + 0.45))
-    drawn = {}
+    drawn: dict[str, Any] = {}
     for number, (title, (places, novel)) in enumerate(panels.items()):
         if places.ndim != 2 or places.shape[1] != 2 or novel.shape != places.shape[:1] or novel.dtype != bool:
             raise InputError(f"expected places (N, 2) and novel (N,) bool; got {places.shape} and {novel.shape}")
         row, column = divmod(number, columns)
         axes = panel(figure, 0.6 + column * (side + 0.8), 0.9 + row * (side + 0.45), side, side)
         for name, chosen, marker, colour in (("normal", ~novel, "o", BLUE), ("novel", novel, "^", VERMILLION)):
-            dots = axes.scatter(*places[chosen].T, s=18, marker=marker, color=colour, alpha=0.55, linewidths=0)
+            dots = axes.scatter(
+                places[chosen, 0], places[chosen, 1], s=18, marker=marker, color=colour, alpha=0.55, linewidths=0
+            )
             drawn.setdefault(name, dots)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(title, fontsize=11)
+        axes.set_title(plain(title), fontsize=11)
     figure.legend(
         drawn.values(), drawn.keys(), loc="upper left", ncols=2, frameon=False, fontsize=10, borderpad=0,
         borderaxespad=0, bbox_to_anchor=(0.6 / WIDTH, 1 - 0.15 / figure.get_figheight()), markerscale=1.6,

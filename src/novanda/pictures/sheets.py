@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.pictures.drawing import BLACK, BLUE, GRAY, LEFT, RIGHT, VERMILLION, WIDTH, new_figure, short
+from novanda.pictures.drawing import BLACK, BLUE, GRAY, LEFT, RIGHT, VERMILLION, WIDTH, new_figure, plain, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +119,7 @@ def example_sheet(
         )
         for row in chosen
     ]
-    return _draw_sheet(columns, shown, title, scale, (*_checked_scores(*everyone), None))
+    return _draw_sheet(columns, shown, plain(title), scale, (*_checked_scores(*everyone), None))
 
 
 def score_histogram(novelty: np.ndarray, novel: np.ndarray | None, threshold: float | None) -> Figure:

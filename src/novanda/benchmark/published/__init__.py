@@ -1,15 +1,35 @@
 """The paper's published figures, as data: Tables 1 to 6 of Chen et al., IJCAI 2021.
 
-They are printed beside ours and never mixed with them. Slips in the print are noted, not mended: the row "Ours" of
-Table 3 averages 0.838 where 0.843 is printed, "Neighbour" 0.595 where 0.613 is.
+They are printed beside ours and never mixed with them. Slips in the print are noted, not mended: see `slips`.
+`systems.csv` says which method of ours is which row of Tables 3 and 4, and what is known of how a row came about.
 """
 
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from importlib.resources import files
 
-_CLASSES = {"airplane": "plane", "automobile": "car"}
+CIFAR10_COLUMNS = {"airplane": "plane", "automobile": "car"}
+"""Columns of Table 3 that bear another name than the CIFAR-10 class."""
+
+ROUNDING = 0.001
+"""A printed mean may differ by this from the mean of printed entries: half a unit of the last digit on either side."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of Tables 3 and 4.
+
+    Attributes:
+        row: its name in print.
+        method: the name of novanda's method for it; None where there is none.
+        remark: what one should know of the published row; may be empty.
+    """
+
+    row: str
+    method: str | None
+    remark: str
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -18,7 +38,24 @@ def table(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+def system(row: str) -> System:
+    """What is known of a row of Tables 3 and 4."""
+    found = next(line for line in table("systems") if line["row"] == row)
+    return System(row, found["method"] or None, found["remark"])
+
+
 def cifar10_auroc(row: str, normal_class: str) -> float:
     """A cell of Table 3: the AUROC printed for a method's row and a class by its CIFAR-10 name."""
     found = next(line for line in table("table3_cifar10_auc") if line["method"] == row)
-    return float(found[_CLASSES.get(normal_class, normal_class)])
+    return float(found[CIFAR10_COLUMNS.get(normal_class, normal_class)])
+
+
+def slips() -> list[tuple[str, float, float]]:
+    """(row, mean of its ten figures, mean in print) of Table 3 where rounding can not explain the difference."""
+    found = []
+    for line in table("table3_cifar10_auc"):
+        figures = [float(value) for name, value in line.items() if name not in ("method", "year", "mean")]
+        mean, printed = sum(figures) / len(figures), float(line["mean"])
+        if abs(mean - printed) > ROUNDING + 1e-9:
+            found.append((line["method"], mean, printed))
+    return found

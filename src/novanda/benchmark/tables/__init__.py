@@ -1,0 +1,1 @@
+"""Tables made of result lines, published figures beside measured ones. Nothing is typed in: every figure is read."""

@@ -1,0 +1,61 @@
+"""Speed and memory, from one line that `make bench` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from novanda import methods
+from novanda.benchmark.tables.table import Table
+
+
+def speed_table(line: Mapping[str, Any]) -> Table:
+    """Every method's speed and memory from one line of `make bench`."""
+    rows = []
+    for name, scoring in line["scoring"].items():
+        training, memory = line["training"].get(name), line["memory_mib"].get(name)
+        rows.append(
+            (
+                methods.get(name).title,
+                *(_rate(training and training[precision]["images_per_second"]) for precision in ("auto", "32")),
+                "" if training is None else f"{training['auto']['share_of_peak']:.0%}",
+                "" if memory is None else f"{memory['peak']:.0f}",
+                _rate(scoring["images_per_second"]),
+                f"{scoring['latency_ms']['median']:.1f}",
+            )
+        )
+    header = (
+        "method",
+        "training, images/s",
+        "in float32",
+        "share of the machine's convolution peak",
+        "peak memory, MiB",
+        "scoring, images/s",
+        "one image, ms",
+    )
+    return Table.of_texts("speed", "Speed and memory", header, rows)
+
+
+def speed_facts(line: Mapping[str, Any]) -> str:
+    """The machine of a `make bench` line, its convolution peak, and augmentation against kornia, as a list."""
+    machine, speeds = line["machine"], line["augmentation"]["images_per_second"]
+    peaks = ", ".join(f"{name} {peak['peak']:.2f}" for name, peak in line["convolution_tflops"].items())
+    load = f"load {line['load_average']:.1f} when it began, {line['date'][:10]}, commit {line['commit']}"
+    return "\n".join(
+        (
+            f"- Machine: {machine['processor']}, {machine['threads']} of {machine['cores']} cores used; {load}.",
+            f"- Measured convolution peak, forward and backward, TFLOP/s: {peaks}.",
+            f"- Negative augmentation: {_rate(speeds['novanda'])} images/s; kornia, the same list: "
+            f"{_rate(speeds['kornia'])}.",
+            "- Largest change of a score when the network runs in bfloat16, in standard deviations of that score: "
+            + ", ".join(
+                f"{methods.get(name).title} {max(score['deviations'] for score in scores.values()):.2f}"
+                for name, scores in line["bf16_score_differences"].items()
+            )
+            + ". Scores are always computed in float32.",
+        )
+    )
+
+
+def _rate(measured: Mapping[str, float] | None) -> str:
+    return "" if measured is None else f"{measured['median']:,.0f}"

@@ -1,0 +1,106 @@
+"""`novanda bench` as a person uses it: specifications of one's own, failures, and the table on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from novanda.benchmark.cells import Cell
+from novanda.cli import main
+from novanda.commands import benching
+from novanda.methods import PCA, NearestNeighbour
+
+CELLS = """
+from novanda.benchmark.cells import Cell
+from novanda.methods import PCA, NearestNeighbour
+
+def cell(method, seed=0):
+    return Cell(
+        data_set="coil20", normal_class="obj2", protocol="angle_blocks", method=method, image_size=32, seed=seed
+    )
+
+cells = [cell(PCA(components=4)), cell(NearestNeighbour()), cell(PCA(components=4), seed=1)]
+"""
+
+
+def bench(*words: object) -> int:
+    return main(["bench", *map(str, words)])
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.py"
+    path.write_text(CELLS)
+    return path
+
+
+def test_cells_of_ones_own(spec: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--out", tmp_path / "r", "--data-root", root)
+    assert bench("--spec", spec, *where, "--methods", "pca") == 0
+    said = capsys.readouterr().err
+    assert said.startswith("2 cells, 0 done before, 2 to run")
+    assert said.count("coil20:obj2 pca components=4: AUROC by mse") == 2
+    assert bench("--spec", spec, *where, "--dry-run") == 0
+    listed = capsys.readouterr()
+    assert [line.endswith(" done") for line in listed.out.splitlines()] == [True, False, True]
+    assert listed.err.startswith("1 to run, about 0.0 hours")
+    assert bench("--spec", spec, *where) == 0
+    assert capsys.readouterr().err.startswith("3 cells, 2 done before, 1 to run")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("cells = [1]", "must set `cells` to a list"),
+        ("other = 3", "must set `cells` to a list"),
+        ("1 / 0", "fails: ZeroDivisionError"),
+        ("cells = (", "fails: SyntaxError"),
+        ("raise SystemExit(7)", "fails: SystemExit"),
+        (None, "is no file"),
+    ],
+)
+def test_a_spec_that_is_none(
+    content: str | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cells.py"
+    if content is not None:
+        path.write_text(content)
+    assert bench("--spec", path, "--out", tmp_path / "r") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert reason in said
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_failed_cell_costs_no_other_and_shows_in_the_exit_code(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cells.py"
+    path.write_text(CELLS.replace("seed=1)", "seed=-1)"))
+    assert bench("--spec", path, "--out", tmp_path / "r", "--data-root", root) == 2
+    said = capsys.readouterr().err
+    assert "failed: seed must be a whole number" in said
+    lines = tmp_path / "r" / "results.jsonl"
+    assert said.rstrip().endswith(f"1 of 3 cells failed; their lines in {lines} say why")
+    assert lines.read_bytes().count(b"\n") == 3
+
+
+def test_the_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(benching, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    methods = (PCA(), PCA(), NearestNeighbour())
+    cells = [
+        Cell(data_set="mnist", normal_class=str(place), protocol="one_vs_rest", method=method)
+        for place, method in enumerate(methods)
+    ]
+    with benching._live_table(cells) as watch:
+        watch({"key": cells[0].key, "score": "mse", "auroc": {"mse": 0.5}})
+        watch({"key": cells[1].key, "score": "mse", "auroc": {"mse": 0.75}})
+        watch({"key": cells[2].key, "error": "failed"})
+    drawn = capsys.readouterr().err
+    assert "3 of 3 cells" in drawn
+    rows = {line.split()[1]: line for line in drawn.splitlines() if "of" in line and "│" in line}
+    assert "2 of 2" in rows["pca"]
+    assert "0.625" in rows["pca"]
+    assert "1 of 1" in rows["nearest_neighbour"]

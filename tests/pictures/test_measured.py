@@ -1,0 +1,61 @@
+"""Bars and maps: what is drawn for which figures, by shape as well as by colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_curves import assert_no_text_overlaps
+
+from novanda.errors import InputError
+from novanda.pictures import Bar, auroc_bars, embedding_maps
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "T-shirt/top")
+
+
+def test_bars_with_intervals_and_published_figures() -> None:
+    figure: Any = auroc_bars({"NDA": [Bar("cat", 0.6, (0.5, 0.7), 0.8), Bar("dog", 0.4, None)], "none": []})
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "NDA"
+    assert [patch.get_width() for patch in axes.patches] == [0.6, 0.4]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+    whiskers = [line for line in axes.lines if line.get_marker() == "|"]
+    assert [list(line.get_xdata()) for line in whiskers] == [[0.5, 0.7]]
+    diamonds = [line for line in axes.lines if line.get_marker() == "D"]
+    assert [list(line.get_xdata()) for line in diamonds] == [[0.8]]
+    assert [text.get_text() for text in axes.texts] == ["0.600", "0.400"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first class stands on top"
+
+
+def test_only_what_was_published_is_in_the_legend() -> None:
+    figure: Any = auroc_bars({"PCA": [Bar("cat", 0.6, None)]})
+    assert "published" not in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_maps_tell_normal_from_novel_by_shape() -> None:
+    places = np.random.default_rng(0).normal(size=(20, 2))
+    novel = np.arange(20) % 4 == 0
+    figure: Any = embedding_maps({"with": (places, novel), "without": (places + 1, novel)})
+    assert [axes.get_title() for axes in figure.axes] == ["with", "without"]
+    normals, novelties = figure.axes[0].collections
+    np.testing.assert_allclose(normals.get_offsets(), places[~novel])
+    np.testing.assert_allclose(novelties.get_offsets(), places[novel])
+    shapes = [side.get_paths()[0].vertices.shape for side in (normals, novelties)]
+    assert shapes[0] != shapes[1]
+
+
+def test_no_text_lies_on_another() -> None:
+    bars = [Bar(name, 0.999, (0.99, 1.0), 0.985) for name in CLASSES]
+    assert_no_text_overlaps(auroc_bars({f"Nearest neighbour, {n} epochs": bars for n in range(7)}))
+    places, novel = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) > 9
+    assert_no_text_overlaps(embedding_maps({f"with the estimators {n}": (places, novel) for n in range(3)}))
+
+
+def test_what_can_not_be_drawn_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one bar"):
+        auroc_bars({"NDA": []})
+    with pytest.raises(InputError, match="at least one map"):
+        embedding_maps({})
+    with pytest.raises(InputError, match="places"):
+        embedding_maps({"x": (np.zeros((3, 3)), np.zeros(3, dtype=bool))})
