@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types docs tests test-slow bench bench-service results readme screenshots browser clean
+.PHONY: help demo explain test lint types docs tests test-slow bench bench-service results readme screenshots \
+  browser clean
 
 help:
 	@echo "make demo       train on images that ship with a dependency, print scores, draw demo/eights.png"
+	@echo "make explain    docs/pictures/explain.png, from the demo"
 	@echo "make test       lint, types, documentation, tests"
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make test-slow  tests that need minutes, or real data under NOVANDA_DATA"
@@ -24,6 +26,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
+
+# Of the demo's detector: an eight, and two digits it has never seen.
+explain: demo
+	$(BIN)/novanda explain demo/eights.novanda $$(for digit in 8 3 6; do find demo/new/$$digit -name '*.png' | sort | head -1; done) \
+	  --out docs/pictures/explain.png
 
 test: lint types docs tests
 

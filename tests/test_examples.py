@@ -8,8 +8,10 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from novanda.errors import ModelFileError
-from novanda.examples import Examples, as_bytes
-from novanda.samples import SampleSpec
+from novanda.examples import Examples, as_bytes, kept
+from novanda.methods import PCA
+from novanda.samples import Normals, SampleSpec
+from novanda.sources import ArraySource
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -69,3 +71,21 @@ def test_there_and_back(features: bool) -> None:
     assert kept != Examples(255 - kept.images, kept.features, kept.identifiers)
     with pytest.raises(ModelFileError, match="must be images"):
         Examples.from_file(kept.to_json(), kept.tensors(), SampleSpec("flow", 2, 4, 5))
+
+
+def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("novanda.examples._MOST_VALUES", 5 * 8 * 8 + 1)
+    source = ArraySource(np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
+
+    def bank(count: int, learned: int) -> int:
+        found = kept(
+            PCA(), torch.nn.Module(), reference, source, np.arange(learned), count,
+            device=torch.device("cpu"), generator=np.random.default_rng(0),
+        )  # fmt: skip
+        return 0 if found is None else len(found)
+
+    reference = PCA(components=2).reference(torch.nn.Module(), Normals(source))
+    assert bank(100, 40) == 5
+    assert bank(3, 40) == 3
+    assert bank(100, 4) == 4
+    assert bank(0, 40) == 0

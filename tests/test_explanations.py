@@ -188,6 +188,8 @@ def test_a_sources_own_threshold_decides() -> None:
     novelty = detector.novelty_score(made(7, 1))[0]
     detector.calibrate(Calibration(np.full(99, novelty / 2), 0.05), "strict")
     assert explain(detector, made(7, 1))[0].is_novel is False
+    detector.calibrate(Calibration(np.full(99, novelty), 0.05), "tie")
+    assert explain(detector, made(7, 1), source="tie")[0].is_novel is False, "on the threshold is not above it"
     strict = explain(detector, made(7, 1), source="strict")[0]
     assert (strict.is_novel, strict.p_value) == (True, 0.01)
     with pytest.raises(InputError, match="'strict'"):

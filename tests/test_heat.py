@@ -87,6 +87,52 @@ def test_occlusion_is_hottest_where_the_novelty_is(shape: tuple[int, int, int]) 
         assert not sample[far].any()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lopsided(Method):
+    """Novelty is a weighted sum of squares, some weights negative: hiding a region can make a sample more novel."""
+
+    name: ClassVar[str] = "lopsided"
+    title: ClassVar[str] = "Lopsided"
+    kinds: ClassVar[frozenset[Kind]] = frozenset(KINDS)
+
+    def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
+        return {
+            "sum": (images.square() * torch.linspace(-1, 1, images[0].numel()).view(images[0].shape)).sum((1, 2, 3))
+        }
+
+
+def stretched(grid: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear interpolation between the middles of a grid's cells, by rows and then by columns."""
+    rows = (np.arange(height) + 0.5) * len(grid) / height - 0.5
+    columns = (np.arange(width) + 0.5) * grid.shape[1] / width - 0.5
+    tall = np.stack([np.interp(rows, np.arange(len(grid)), column) for column in grid.T], 1)
+    return np.stack([np.interp(columns, np.arange(grid.shape[1]), row) for row in tall])
+
+
+def test_occlusion_against_a_plain_loop() -> None:
+    height, width = 24, 32
+    images = torch.rand(2, 2, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    found = mapped(Lopsided(), images)
+    weights = np.linspace(-1, 1, images[0].numel()).reshape(2, height, width)
+    for image, heat_map in zip(images.double().numpy(), found, strict=True):
+        # What is shown in a hidden region: means over a 4 x 4 grid, stretched.
+        means = image.reshape(2, 4, height // 4, 4, width // 4).mean((2, 4))
+        blurred = np.stack([stretched(channel, height, width) for channel in means])
+        drops = np.empty((8, 8))
+        for i in range(8):
+            for j in range(8):
+                shown = image.copy()
+                # Pixels whose middles lie no farther from the middle of cell (i, j) than the next cell's does.
+                rows = [r for r in range(height) if abs(r + 0.5 - 3 * (i + 0.5)) <= 3]
+                columns = [c for c in range(width) if abs(c + 0.5 - 4 * (j + 0.5)) <= 4]
+                for r in rows:
+                    shown[:, r, columns] = blurred[:, r, columns]
+                drops[i, j] = max(0.0, float((weights * image**2).sum() - (weights * shown**2).sum()))
+        assert (drops == 0).any()
+        assert (drops > 0).any()
+        np.testing.assert_allclose(heat_map, stretched(drops, height, width), rtol=1e-3, atol=1e-4)
+
+
 def test_regions_cover_every_pixel() -> None:
     for height, width in ((32, 32), (1, 40), (7, 3), (100, 64)):
         regions = heat._regions(torch.zeros(1, 1, height, width))
@@ -140,6 +186,25 @@ def test_normals_without_any_heat_leave_a_scale_above_nil() -> None:
         scale = measured(method, nn.Module(), {}, Normals(black), held_out=True, generator=np.random.default_rng(0))
         assert 0 < scale.value <= 1e-5
         assert HeatScale.from_json(scale.to_json(), method) == scale
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Astray(Black):
+    """Gives no number for the samples whose first value is bright."""
+
+    def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        lost = torch.where(images[:, :1, :1, :1] > 0, torch.nan, -1.0)
+        return lost.expand_as(images)
+
+
+def test_what_is_no_number_leaves_the_scale_finite() -> None:
+    images = np.zeros((6, 8, 8), np.uint8)
+    images[:, 4, 4] = 255
+    for bright in (3, 6):
+        images[:bright, 0, 0] = 255
+        normals = Normals(ArraySource(images))
+        scale = measured(Astray(), nn.Module(), {}, normals, held_out=True, generator=np.random.default_rng(0))
+        assert scale.value == pytest.approx(2.0 if bright == 3 else 1.0)
 
 
 def test_kinds() -> None:

@@ -48,7 +48,7 @@ def test_commands_on_a_folder_of_photos(tmp_path: Path, monkeypatch: pytest.Monk
     _write_photos(tmp_path / "good", 12, seed=2)
     _write_photos(tmp_path / "bad", 12, seed=3, brightness=40)
     commands = [words for block in _blocks("sh") for words in _commands(block) if words[0] == "novanda"]
-    assert [words[1] for words in commands] == ["inspect", "fit", "score", "evaluate"]
+    assert [words[1] for words in commands] == ["inspect", "fit", "score", "evaluate", "explain", "calibrate"]
     for words in commands:
         # The one thing changed: an epoch of a narrow network in place of a hundred of the paper's.
         few = ["--training.epochs", "1", "--nda.width", "4"] if words[1] == "fit" else []

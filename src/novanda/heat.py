@@ -70,7 +70,7 @@ def _drops(
 
 
 def _regions(images: Tensor) -> Tensor:
-    """Which pixels each hidden region covers, (regions, H, W) bool: twice as wide as their distance."""
+    """Which pixels each hidden region covers, (regions, H, W) bool: about twice as wide as their distance."""
 
     def spans(side: int) -> Tensor:
         count = min(_GRID, side)
@@ -160,6 +160,8 @@ def measured(
             which = torch.arange(len(images)).repeat_interleave(_PLACES_EACH)
             heats.append(_drops(method, model, reference, images, which, place).cpu())
     found = torch.cat(heats).double().numpy()
+    # A net that has gone astray gives values that are no numbers; scoring says so, and hours of training are kept.
+    found = found[np.isfinite(found)] if np.isfinite(found).any() else np.ones(1)
     # Normals that are drawn without any error leave a scale of 0, by which nothing can be divided.
     least = 1e-6 * max(1.0, float(found.max()))
     return HeatScale(kind, max(float(np.quantile(found, QUANTILE)), least), len(chosen), held_out)

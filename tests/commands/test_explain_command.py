@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from scans import Run, runner, write_zeros
@@ -44,6 +45,12 @@ def test_a_folder_gives_a_sheet_or_a_picture_each(run: Run, zeros: Path, tmp_pat
     assert (full.code, full.err.count("\n")) == (2, 1)
     assert "one sheet holds at most 50 images; got 70" in full.err
     assert not (tmp_path / "full.png").exists()
+
+
+def test_rows_of_an_array_keep_their_numbers(run: Run, zeros: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "two.npy", np.zeros((2, 8, 8), np.uint8))
+    assert run("explain", zeros / "zeros.novanda", tmp_path / "two.npy", "--out", tmp_path / "each").code == 0
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["1_two.npy_row_0.png", "2_two.npy_row_1.png"]
 
 
 def test_broken_files_cost_no_other(run: Run, zeros: Path, tmp_path: Path) -> None:

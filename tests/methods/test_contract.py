@@ -521,7 +521,7 @@ def test_remarks_are_sentences_that_do_not_depend_on_company(kind: type[Method])
 @every_method
 def test_explanations_of_a_loaded_detector(kind: type[Method], tmp_path: Path) -> None:
     detector = fitted(kind)
-    images = np.concatenate([made_normals(1, 3), made_novel(1, 3)])
+    images = np.concatenate([made_normals(1, 1), made_novel(1, 1)])
     detector.save(tmp_path / "file")
     loaded = Detector.load(tmp_path / "file", device="cpu")
     assert loaded.heat_ == detector.heat_ is not None

@@ -142,3 +142,12 @@ def test_it_learns_transformations() -> None:
 def test_bad_settings_are_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(InputError, match=f"Geometric.{field} must be"):
         Geometric(**{field: value})  # type: ignore[arg-type]  # what the test is about
+
+
+def test_remarks_count_what_was_not_recognised() -> None:
+    class SaysUnchanged(torch.nn.Module):
+        def forward(self, views: Tensor) -> Tensor:
+            return torch.eye(len(TRANSFORMATIONS))[0].expand(len(views), -1)
+
+    found = Geometric().remarks(SaysUnchanged(), {}, torch.zeros(2, 3, 32, 32))
+    assert found == [("The net did not recognise 71 of 72 ways in which it was mirrored, moved and turned.",)] * 2

@@ -224,3 +224,15 @@ def test_rotnet_learns_turns() -> None:
     assert detector.history_[-1].terms["rotation"] < 0.5 * np.log(4)
     flat = np.full((8, 32, 32, 3), 128, np.uint8)  # looks the same from every side
     assert detector.novelty_score(skies(8)).max() < detector.novelty_score(flat).min()
+
+
+def test_remarks_name_the_turns_that_were_not_recognised() -> None:
+    class SaysTurnedOnce(torch.nn.Module):
+        def forward(self, views: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([0.0, 3.0, 1.0, 2.0]).expand(len(views), 4)
+
+    (remarks,) = RotNet(width=4).remarks(SaysTurnedOnce(), {}, torch.zeros(1, 3, 32, 32))
+    assert remarks == tuple(
+        f"The net did not recognise it {turn}: it took that for turned by 90 degrees."
+        for turn in ("upright", "turned by 180 degrees", "turned by 270 degrees")
+    )

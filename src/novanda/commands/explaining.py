@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,4 +97,5 @@ def _save(explanations: list[Explanation], path: Path) -> None:
 
 def _stem(name: str) -> str:
     """A sample's name as part of a file's: the number before it makes it unique, so that it may be cut."""
-    return Path(name).stem.replace(" ", "_")[-60:] or "image"
+    # Not Path.stem, which would leave of "parts.npy row 3" no row.
+    return re.sub(r"\.\w+$", "", Path(name).name).replace(" ", "_")[-60:]

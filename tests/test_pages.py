@@ -1,0 +1,64 @@
+"""Pages of docs/ whose lines and commands are run as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from novanda.cli import main
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("explanation.md", "calibration.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def commands(page: str) -> list[list[str]]:
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_lines_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks(page, "python")
+    assert found
+    for code in found:
+        exec(compile(code, page, "exec"), {})
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of the names that the pages use, and a detector."""
+    root = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for folder, count in (("photos", 120), *((name, 110) for name in ("more_normals", "new_camera", "line_2")),
+                          ("new_photos", 12), ("today", 30), ("yesterday", 30)):  # fmt: skip
+        (root / folder).mkdir()
+        for number in range(count):
+            ramp = np.linspace(0, 150, 16)[:, None, None] + generator.integers(0, 60, (16, 16, 3))
+            Image.fromarray(ramp.astype(np.uint8)).save(root / folder / f"{number:03d}.png")
+    words = ["fit", root / "photos", "--method", "pca", "--out", root / "parts.novanda", "--calibration-fraction", 0.5]
+    assert main(list(map(str, words))) == 0
+    return root
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_run(page: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = shutil.copytree(photos, tmp_path / "here")
+    monkeypatch.chdir(place)
+    assert main(["score", "parts.novanda", "yesterday", "--out", "yesterday.csv"]) == 0
+    # A person's work: one row that is flagged, and no other.
+    Path("flagged.csv").write_text("path,novelty,p_value,is_novel,error\nx.png,1000.0,0.01,true,\n")
+    given = [words for words in commands(page) if words[0] == "novanda"]
+    assert given
+    for words in given:
+        assert main(words[1:]) == 0, words
