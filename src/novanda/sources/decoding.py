@@ -97,13 +97,13 @@ def decode_fully(path: Path) -> Decoded:
         return Decoded(np.ascontiguousarray(pixels), header, several_frames)
 
 
-def decode_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_bytes(data: bytes, name: str, max_pixels: int | None = None) -> np.ndarray:
     """As `decode`, of a file that is in memory and came from a stranger; the disk is never touched.
 
     Args:
         data: the whole file.
         name: what errors call it; nothing is opened by it.
-        max_pixels: refused from the header beyond this many, before a pixel is decoded.
+        max_pixels: refused from the header beyond this many, before a pixel is decoded; None: MAX_PIXELS.
     """
     with _only_data_errors(name):
         image = _identify(name, io.BytesIO(data))
@@ -238,11 +238,12 @@ def _identify(path: Path | str, stream: IO[bytes]) -> ImageFile.ImageFile:
     raise DataError(f"{path}: not an image: the file does not begin like {', '.join(PILLOW_FORMATS)}")
 
 
-def _checked_header(path: Path | str, image: ImageFile.ImageFile, max_pixels: int = MAX_PIXELS) -> Header:
+def _checked_header(path: Path | str, image: ImageFile.ImageFile, max_pixels: int | None = None) -> Header:
     width, height = image.size
-    if width * height > max_pixels:
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > most:
         raise DataError(
-            f"{path}: {width} x {height} pixels are more than the limit of {max_pixels:,}; make the image smaller"
+            f"{path}: {width} x {height} pixels are more than the limit of {most:,}; make the image smaller"
         )
     if min(width, height) < MIN_SIDE:
         raise DataError(f"{path}: {width} x {height} pixels; each side needs at least {MIN_SIDE}")
