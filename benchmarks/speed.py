@@ -16,11 +16,12 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,13 +40,15 @@ from novanda.augment import NegativeAugmentation
 from novanda.benchmark.results import append_result
 from novanda.benchmark.running import commit
 from novanda.detector import Detector
+from novanda.export import export
+from novanda.exported import ExportedDetector
 from novanda.method import Method
 from novanda.samples import Normals, SampleSpec
 from novanda.sources import ArraySource
 from novanda.training import Epoch, Training, has_fast_bf16, seeded, train
 
 SPEC = SampleSpec("image", 3, 32, 32)
-PACKAGES = ("novanda", "torch", "numpy", "scikit-learn", "lightning-fabric", "kornia")
+PACKAGES = ("novanda", "torch", "numpy", "scikit-learn", "lightning-fabric", "kornia", "onnxruntime")
 DTYPES = {"bf16": torch.bfloat16, "32": torch.float32}
 CONVOLUTIONS = ((64, 32), (128, 16), (256, 8))
 """Channels and side of the 3 x 3 convolutions whose best rate is taken for the machine's peak; each costs the same."""
@@ -171,7 +174,8 @@ def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision:
     with seeded(0):
         model = method.build(normals.spec, len(normals))
     training = Training(epochs=epochs, batch_size=sizes.batch_size, device="cpu", precision=precision)
-    return train(model, method.stages(model, epochs)[-1:], normals, training.filled(method.training), seed=0)
+    last = replace(method.stages(model, epochs)[-1], epochs=epochs)  # all of them, where a method divides them
+    return train(model, (last,), normals, training.filled(method.training), seed=0)
 
 
 def step_operations(method: Method, sizes: Sizes) -> int:
@@ -236,7 +240,15 @@ def fitted(method: Method, sizes: Sizes) -> Detector:
     return Detector(method, training, calibration_fraction=0.0).fit(structured_images(sizes.fitted))
 
 
-def scoring_speed(detector: Detector, sizes: Sizes) -> dict[str, Any]:
+def exported(detector: Detector) -> ExportedDetector:
+    """The detector as ONNX Runtime scores it, with as many threads as torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector.onnx"
+        export(detector, path)
+        return ExportedDetector.load(path, threads=torch.get_num_threads())
+
+
+def scoring_speed(detector: Detector | ExportedDetector, sizes: Sizes) -> dict[str, Any]:
     """Images/s in batches and milliseconds for one image, from raw pixels to score with all checks, in float32."""
     batch = structured_images(sizes.scored, seed=1)
     seconds = timings({"": lambda: detector.novelty_score(batch)}, sizes.repetitions)[""]
@@ -352,11 +364,12 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
             )
     say("augmentation")
     augmentation = augmentation_speed(sizes)
-    scoring, differences = {}, {}
+    scoring, scoring_exported, differences = {}, {}, {}
     for method in image_methods():
         say(f"scoring {method.name}")
         detector = fitted(method, sizes)
         scoring[method.name] = scoring_speed(detector, sizes)
+        scoring_exported[method.name] = scoring_speed(exported(detector), sizes)
         if method in learned:
             differences[method.name] = bf16_differences(detector, sizes)
     return {
@@ -372,6 +385,7 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
         "memory_mib": memory,
         "augmentation": augmentation,
         "scoring": scoring,
+        "exported": scoring_exported,
         "bf16_score_differences": differences,
         "seconds": rounded(time.perf_counter() - began),
     }
@@ -403,10 +417,11 @@ def table(line: Mapping[str, Any]) -> Table:
     for name, values in line["augmentation"]["images_per_second"].items():
         row(f"augmentation {name}", "images/s", values)
     row("augmentation, novanda faster", "times", line["augmentation"]["times_faster"])
-    for name, found in line["scoring"].items():
-        row(f"scoring {name}, batch {sizes['scored']}", "images/s", found["images_per_second"])
-        latency = found["latency_ms"]
-        row(f"scoring {name}, one image", "ms", latency, f"95th percentile {latency['percentile_95']:.4g}")
+    for part in ("scoring", "exported"):
+        for name, found in line[part].items():
+            row(f"{part} {name}, batch {sizes['scored']}", "images/s", found["images_per_second"])
+            latency = found["latency_ms"]
+            row(f"{part} {name}, one image", "ms", latency, f"95th percentile {latency['percentile_95']:.4g}")
     for name, scores in line["bf16_score_differences"].items():
         for score, values in scores.items():
             also = f"relative {values['relative']:.2g}, {values['deviations']:.2g} standard deviations"

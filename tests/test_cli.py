@@ -26,7 +26,7 @@ from novanda.cli import main
 from novanda.detector import Detector
 
 COMMANDS = (
-    *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift", "serve"),
+    *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift", "export", "serve"),
     *("list", "download", "bench", "report", "doctor"),
 )
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
@@ -291,6 +291,69 @@ def test_bench_dry_run(run: Run, tmp_path: Path) -> None:
     ]
     assert set(chosen.out.splitlines()) < set(done.out.splitlines())
     assert not (tmp_path / "b").exists()
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path) -> Path:
+    path = model.with_name("zeros.onnx")
+    assert main(["export", str(model), "--out", str(path)]) == 0
+    return path
+
+
+def test_an_exported_file_gives_the_same_rows(
+    run: Run, model: Path, exported: Path, digits: Path, broken: Path, tmp_path: Path
+) -> None:
+    found = {}
+    renamed = tmp_path / "renamed.novanda"  # what a file is, its content says and not its name
+    renamed.write_bytes(exported.read_bytes())
+    for name, scoring in (("detector", model), ("exported", exported), ("renamed", renamed)):
+        done = run("score", scoring, digits / "normal", digits / "novel", broken, "--out", tmp_path / name)
+        assert done.code == 2  # for the broken files
+        assert "63 scored" in done.err
+        found[name] = rows_of((tmp_path / name).read_text())
+    assert found["exported"] == found["renamed"]
+    novel = 0
+    for expected, row in zip(found["detector"], found["exported"], strict=True):
+        same = ("path", "p_value", "is_novel", "error")
+        assert [row[name] for name in same] == [expected[name] for name in same]
+        novel += row["is_novel"] == "true"
+        if not row["error"]:
+            assert float(row["novelty"]) == pytest.approx(float(expected["novelty"]), rel=1e-5)
+    assert 0 < novel < 60
+
+
+def test_evaluate_takes_an_exported_file(run: Run, model: Path, exported: Path, digits: Path, tmp_path: Path) -> None:
+    words = ("--normal", digits / "normal", "--novel", digits / "novel", "--out", tmp_path / "e.json")
+    of_detector, of_exported = run("evaluate", model, *words), run("evaluate", exported, *words)
+    assert of_exported.code == 0
+    assert of_exported.out == of_detector.out
+    assert json.loads((tmp_path / "e.json").read_text())["method"] == "pca"
+
+
+def test_export_says_what_was_compared(run: Run, model: Path, digits: Path, tmp_path: Path) -> None:
+    done = run("export", model, "--out", tmp_path / "d.onnx", "--check", digits / "normal")
+    assert (done.code, done.out) == (0, "")
+    first, second, third = done.err.splitlines()
+    assert first.startswith("novelty of 286 samples differs from the detector's by at most ")
+    assert first.endswith(" of the greatest (1e-05 allowed)")
+    assert second.startswith("where the file itself resizes images, by ")
+    assert third == f"written to {tmp_path / 'd.onnx'}"
+
+
+def test_export_of_what_is_no_detector(run: Run, exported: Path, tmp_path: Path) -> None:
+    for given in (exported, tmp_path / "missing.novanda"):
+        done = run("export", given, "--out", tmp_path / "d.onnx")
+        assert done.code == 2
+        assert done.err.startswith("novanda: error: ")
+        assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "d.onnx").exists()
+
+
+def test_a_damaged_exported_file_is_one_line(run: Run, exported: Path, digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(exported.read_bytes()[:3000])
+    done = run("score", tmp_path / "cut.onnx", digits / "normal")
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(r"novanda: error: .*cut\.onnx is no ONNX file, or it is damaged: .*\n", done.err)
 
 
 # ---------------------------------------------------------------------------------------------------------------

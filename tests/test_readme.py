@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from novanda.cli import main
+from novanda.exported import ExportedDetector
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,7 +49,7 @@ def test_commands_on_a_folder_of_photos(tmp_path: Path, monkeypatch: pytest.Monk
     _write_photos(tmp_path / "good", 12, seed=2)
     _write_photos(tmp_path / "bad", 12, seed=3, brightness=40)
     commands = [words for block in _blocks("sh") for words in _commands(block) if words[0] == "novanda"]
-    assert [words[1] for words in commands] == ["inspect", "fit", "score", "evaluate", "explain", "calibrate"]
+    assert [words[1] for words in commands] == ["inspect", "fit", "score", "evaluate", "explain", "calibrate", "export"]
     for words in commands:
         # The one thing changed: an epoch of a narrow network in place of a hundred of the paper's.
         few = ["--training.epochs", "1", "--nda.width", "4"] if words[1] == "fit" else []
@@ -78,3 +79,31 @@ def test_tables_are_what_the_result_lines_say() -> None:
         [sys.executable, ROOT / "benchmarks/readme.py", "--check"], capture_output=True, text=True, check=False
     )
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_the_page_on_deployment_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands and its Python lines, in their order, on a small detector; pip is left to a slow test."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/deployment.md").read_text()
+    _write_photos(tmp_path / "photos", 260, seed=0)
+    _write_photos(tmp_path / "new_photos", 12, seed=1)
+    _write_photos(tmp_path / "good", 30, seed=2)
+    _write_photos(tmp_path / "bad", 12, seed=3, brightness=40)
+    Image.open(tmp_path / "bad" / "000.png").resize((50, 41)).save(tmp_path / "photo.png")
+    small = ["--method", "pca", "--pca.components", "8"]
+    assert main(["fit", "photos", "--out", "parts.novanda", *small, "--false-alarm-rate", "0.04"]) == 0
+    ran = []
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", page, re.DOTALL):
+        if language == "python":
+            names: dict[str, object] = {}
+            exec(compile(block, "deployment.md", "exec"), names)
+            ran.append(names)
+        else:
+            assert all(main(words[1:]) == 0 for words in _commands(block) if words[0] == "novanda"), block
+    assert len(ran) == 3
+    assert ran[-1]["is_novel"], "a brighter photo at a rate of 0.1"
+    moved = ran[1]["detector"]
+    assert isinstance(moved, ExportedDetector)
+    assert len(moved.calibration()) == 30
+    p_value = moved.p_value("photo.png")
+    assert ran[-1]["p_value"] == pytest.approx(p_value[0], abs=1.5 / 31)

@@ -71,7 +71,7 @@ def test_says_what_was_measured_where(line: dict[str, Any]) -> None:
     assert line["quick"] is True
     assert {"system", "architecture", "processor", "avx512_bf16", "cores", "threads"} <= line["machine"].keys()
     assert line["machine"]["threads"] == 1
-    assert {"python", "novanda", "torch", "numpy", "kornia"} <= line["versions"].keys()
+    assert {"python", "novanda", "torch", "numpy", "kornia", "onnxruntime"} <= line["versions"].keys()
     assert line["sizes"]["sample"] == [3, 32, 32]
 
 
@@ -113,9 +113,10 @@ def test_augmentation_beside_kornia(line: dict[str, Any]) -> None:
 
 
 @slow
-def test_scoring_of_every_method(line: dict[str, Any]) -> None:
-    assert line["scoring"].keys() == ALL
-    for found in line["scoring"].values():
+@pytest.mark.parametrize("part", ["scoring", "exported"])
+def test_scoring_of_every_method(part: str, line: dict[str, Any]) -> None:
+    assert line[part].keys() == ALL
+    for found in line[part].values():
         assert found["images_per_second"].keys() == SPREAD
         assert found["latency_ms"].keys() == SPREAD | {"percentile_95"}
 

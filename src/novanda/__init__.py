@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from novanda.errors import NovandaError as NovandaError
     from novanda.explanations import Explanation as Explanation
     from novanda.explanations import explain as explain
+    from novanda.exported import ExportedDetector as ExportedDetector
     from novanda.training_options import Training as Training
 
 _HOMES = {
     "Calibration": "novanda.calibration",
     "Detector": "novanda.detector",
     "Explanation": "novanda.explanations",
+    "ExportedDetector": "novanda.exported",
     "NovandaError": "novanda.errors",
     "Training": "novanda.training_options",
     "explain": "novanda.explanations",
@@ -40,6 +42,7 @@ __all__ = [
     "Calibration",
     "Detector",
     "Explanation",
+    "ExportedDetector",
     "NovandaError",
     "Training",
     "datasets",

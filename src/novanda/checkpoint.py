@@ -3,6 +3,8 @@
 The file is an uncompressed zip of two members: `detector.json` or `checkpoint.json`, which a person can read
 (`unzip -p parts.novanda detector.json`), and `tensors.safetensors`. Nothing in it is executable. Files are
 written beside their final place and moved there in one step, so that a kill leaves the old file or the new one.
+
+torch is imported where tensors are: `written_atomically` also serves where exported files are scored without it.
 """
 
 from __future__ import annotations
@@ -15,13 +17,12 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
-
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from novanda.errors import InputError, ModelFileError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TENSORS = "tensors.safetensors"
 _MAX_JSON = 256 * 2**20
@@ -55,6 +56,9 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
 
 def write_archive(path: Path, member: str, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write JSON `content` (as `member`) and named tensors to one file, atomically."""
+    import safetensors.torch
+    import torch
+
     # Views of one storage must become tensors of their own: safetensors refuses shared memory.
     plain = {name: t.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     text = json.dumps(content, indent=1, allow_nan=False).encode()
@@ -75,6 +79,8 @@ def rewrite_archive(path: Path, out: Path, member: str, content: Mapping[str, An
 
 def read_archive(path: Path, member: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what `write_archive` wrote; ModelFileError with the reason for anything else, however hostile."""
+    import safetensors.torch
+
     if path.is_dir():
         raise ModelFileError(f"{path} is a folder; expected a file written by novanda")
     try:
@@ -114,6 +120,8 @@ def flatten(tree: Any, tensors: dict[str, Tensor], place: str = "") -> Any:
     Made for optimizer states, whose dicts have whole numbers for keys: those become {"items": [[key, value], ...]}.
     A tuple comes back as a list. TypeError for anything that JSON and tensors can not hold.
     """
+    from torch import Tensor
+
     if isinstance(tree, Tensor):
         while place in tensors:  # the keys 1 and "1", or "a/b" and b below a, lead to one place
             place += "'"

@@ -20,6 +20,7 @@ import tyro
 from novanda.commands.benching import bench
 from novanda.commands.calibrating import calibrate, drift
 from novanda.commands.explaining import explain
+from novanda.commands.exporting import export
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
 from novanda.commands.reporting import report
@@ -51,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:  # a full disk, a folder without permission
             what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             return failed(f"{what or error}; choose another place or mend this one")
+        except ModuleNotFoundError as error:
+            if (error.name or "novanda").partition(".")[0] == "novanda":
+                raise
+            return failed(f"this needs the package {error.name}, which is not installed; pip install it")
         except MemoryError:
             return failed("not enough memory; give fewer or smaller images (--image-size)")
 
@@ -71,6 +76,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "explain": explain,
         "calibrate": calibrate,
         "drift": drift,
+        "export": export,
         "list": list_names,
         "download": download,
         "bench": bench,

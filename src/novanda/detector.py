@@ -29,7 +29,8 @@ from novanda.heat import HeatScale, measured
 from novanda.method import Method, Reference
 from novanda.networks import channels_last
 from novanda.samples import Kind, Normals, SampleSpec, Source
-from novanda.sources import ArraySource, open_source, read_each
+from novanda.scores import Scores, check_calibration, checked_scores, in_force, score_each_of
+from novanda.sources import ArraySource, open_source
 from novanda.training import Epoch, Training, resolve_device, seeded, train
 
 _MEMBER = "detector.json"
@@ -227,11 +228,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             source: a name to keep it by, for samples of one source alone; None: for all others.
         """
         check_is_fitted(self, "spec_")
-        if not isinstance(calibration, Calibration):
-            raise InputError(f"expected a calibration.Calibration; got {calibration!r}; make one of normals' novelty")
+        check_calibration(calibration, source)
         if source is not None:
-            if not isinstance(source, str) or not source.strip():
-                raise InputError(f"a source is a name, such as 'camera 1'; got {source!r}")
             self.sources_[source] = calibration
             return self
         self.calibration_ = calibration
@@ -333,6 +331,12 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     # -----------------------------------------------------------------------------------------------------------
     # Scoring
 
+    @property
+    def method_name(self) -> str:
+        """What the command line and result lines call the method."""
+        check_is_fitted(self, "spec_")
+        return self.method_.name
+
     def score_samples(self, X: Any) -> np.ndarray:
         """Normality of each sample, (N,) float64: HIGHER = MORE NORMAL. X as for `fit`, of the shape fitted on."""
         return -self.novelty_score(X)
@@ -393,20 +397,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 calibration for all: for a source, give `novelty_score` to its calibration.
         """
         check_is_fitted(self, "spec_")
-        if source is not None:
-            if source not in self.sources_:
-                known = ", ".join(map(repr, sorted(self.sources_))) or "none yet"
-                raise InputError(
-                    f"expected a source with a calibration of its own ({known}); got {source!r}. Check the name, or "
-                    "calibrate it: novanda calibrate --source"
-                )
-            return self.sources_[source]
-        if self.calibration_ is None:
-            raise CalibrationError(
-                "this detector has no threshold: it was fitted with calibration_fraction=0. Fit it with normals "
-                "held out, or call calibrate() with scores of normals it has not seen"
-            )
-        return self.calibration_
+        return in_force(self.calibration_, self.sources_, source)
 
     def score_each(self, source: Source, batch_size: int = 64) -> Iterator[tuple[int, dict[str, float] | DataError]]:
         """Score a source sample by sample, in order: (position, scores headline first, or why it can not be read).
@@ -414,17 +405,14 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         A broken sample costs no other. Memory does not grow with the source.
         """
         check_is_fitted(self, "spec_")
-        for start in range(0, len(source), batch_size):
-            positions = range(start, min(start + batch_size, len(source)))
-            read = read_each(source, positions)
-            whole = [sample for sample in read if not isinstance(sample, DataError)]
-            rows: list[dict[str, float]] = []
-            if whole:
-                batch = self._novelty_of(self.spec_.scale(torch.from_numpy(np.stack(whole)).to(self.device_)))
-                rows = [dict(zip(batch, row, strict=True)) for row in np.stack(list(batch.values()), 1).tolist()]
-            scores = iter(rows)
-            for position, sample in zip(positions, read, strict=True):
-                yield position, sample if isinstance(sample, DataError) else next(scores)
+        return score_each_of(source, self.score_batch, batch_size)
+
+    def score_batch(self, raw: np.ndarray) -> Scores:
+        """Every score of raw samples (B, C, H, W) of the detector's own shape, headline first, each (B,) float64.
+
+        Raises InputError where the headline score is not finite.
+        """
+        return self._novelty_of(self.spec_.scale(torch.from_numpy(raw).to(self.device_)))
 
     def _open_new(self, X: Any) -> Source:
         check_is_fitted(self, "spec_")
@@ -440,21 +428,14 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         parts = [self._novelty_of(batch) for batch in samples.batches()]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _novelty_of(self, images: Tensor) -> dict[str, np.ndarray]:
+    def _novelty_of(self, images: Tensor) -> Scores:
         """Scores of one scaled batch, always in float32 and eval mode, as float64 on the CPU."""
         self.model_.eval()
         with torch.inference_mode():
             if images.dim() == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
             scores = self.method_.novelty(self.model_, self.reference_, images)
-        result = {name: score.double().cpu().numpy() for name, score in scores.items()}
-        headline, values = next(iter(result.items()))
-        if not np.isfinite(values).all():
-            raise InputError(
-                f"the score {headline} is not finite for {int((~np.isfinite(values)).sum())} of {len(values)} samples: "
-                "they hold values that are not finite or far beyond those fitted on"
-            )
-        return result
+        return checked_scores({name: score.double().cpu().numpy() for name, score in scores.items()})
 
     # -----------------------------------------------------------------------------------------------------------
     # On disk

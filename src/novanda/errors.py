@@ -25,6 +25,10 @@ class ModelFileError(NovandaError, ValueError):
     """A file is not a fitted detector or a checkpoint that this version can read."""
 
 
+class ExportError(NovandaError, RuntimeError):
+    """A detector can not be exported, or its exported file does not score as it does."""
+
+
 class TrainingError(NovandaError, RuntimeError):
     """Training can not go on, for instance because a loss is no longer finite."""
 

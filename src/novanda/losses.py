@@ -127,7 +127,7 @@ def laplacian_pyramid_distance(
         raise InputError(f"weighting must be 'sum', 'mean' or 'weighted_mean'; got {weighting!r}")
     # The pyramid is linear: the difference of two pyramids is the pyramid of the difference, at half the cost.
     difference = laplacian_pyramid(reconstruction - images, levels)
-    total = difference[0].new_zeros(len(images))
+    total = difference[0].new_zeros(images.shape[0])
     for level, band in enumerate(difference):
         absolute = band.abs().flatten(1)
         if weighting == "sum":

@@ -3,6 +3,8 @@
 A sample is a tensor (C, H, W); `SampleSpec` says its kind, shape and range. A `Source` (see `sources/`) yields
 raw samples by position; `Normals` streams some of them, scaled, in batches. Letters: N samples, B batch,
 C channels, H height, W width.
+
+torch is imported by the functions that make tensors: an exported detector scores samples without it.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from novanda.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Kind = Literal["image", "spectrogram", "flow", "waveform", "features"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -61,6 +65,8 @@ class SampleSpec:
 
     def scale(self, raw: Tensor) -> Tensor:
         """Raw values (B, C, H, W) of any dtype to float32 with low -> -1 and high -> +1."""
+        import torch
+
         if (self.low, self.high) == (-1.0, 1.0):
             return raw.to(torch.float32, copy=True)  # exactly; the way there and back would round small values away
         # A copy even of float32: what follows works in place, and the caller's own samples must stay as they are.
@@ -68,6 +74,8 @@ class SampleSpec:
 
     def unscale(self, scaled: Tensor) -> Tensor:
         """Inverse of `scale`, as float32 in raw units."""
+        import torch
+
         if (self.low, self.high) == (-1.0, 1.0):
             return scaled.to(torch.float32)
         return (scaled.to(torch.float32) + 1.0) * ((self.high - self.low) / 2.0) + self.low
@@ -107,6 +115,8 @@ class Normals:
         device: torch.device | str = "cpu",
         batch_size: int = 256,
     ) -> None:
+        import torch
+
         self.source = source
         self.positions = np.arange(len(source)) if positions is None else np.asarray(positions, dtype=np.int64)
         self.device = torch.device(device)
@@ -122,6 +132,8 @@ class Normals:
 
     def take(self, index: Tensor) -> Tensor:
         """The samples at these places of this stream (0 .. len - 1), (B, C, H, W) float32."""
+        import torch
+
         raw = self.source.read(self.positions[index.numpy()].tolist())
         return self.spec.scale(torch.from_numpy(raw).to(self.device))
 
@@ -137,6 +149,8 @@ class Normals:
 
     def batches(self, batch_size: int | None = None) -> Iterator[Tensor]:
         """All samples once, in order, in batches of nearly equal size (at most `batch_size`)."""
+        import torch
+
         for _, samples in self.walk(even_split(torch.arange(len(self)), batch_size or self.batch_size)):
             yield samples
 
@@ -146,6 +160,8 @@ def even_split(index: Tensor, batch_size: int) -> list[Tensor]:
 
     A remainder of one or two samples would give batch normalisation statistics of nothing; this never does.
     """
+    import torch
+
     if len(index) == 0:
         return []
     return list(torch.tensor_split(index, math.ceil(len(index) / batch_size)))

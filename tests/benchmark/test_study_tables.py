@@ -90,6 +90,10 @@ def test_speed_tables_show_what_a_line_of_make_bench_holds() -> None:
     first, second = _rows(speed_table(line))
     assert first == [NDA.title, "1,234", "1,234", "60%", "650", "1,234", "2.3"]
     assert second == [PCA.title, "", "", "", "", "1,234", "2.3"]
+    exported = {"nda": {"images_per_second": spread, "latency_ms": {"median": 1.234}}}
+    first, second = _rows(speed_table({**line, "exported": exported}))
+    assert first == [NDA.title, "1,234", "1,234", "60%", "650", "1,234", "2.3", "1,234", "1.23"]
+    assert second == [PCA.title, "", "", "", "", "1,234", "2.3", "", ""]
     facts = speed_facts(line)
     assert "a CPU, 2 of 4 cores" in facts
     assert "load 0.2" in facts

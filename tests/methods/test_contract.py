@@ -6,10 +6,13 @@ import copy
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from scipy.stats import betabinom
@@ -20,6 +23,8 @@ from novanda import explain, methods
 from novanda.calibration import Calibration
 from novanda.detector import Detector
 from novanda.errors import CalibrationError, InputError, ModelFileError
+from novanda.export import Parity, export
+from novanda.exported import ExportedDetector
 from novanda.method import Method
 from novanda.methods import METHODS, Geometric, RotNet
 from novanda.samples import KINDS
@@ -540,3 +545,104 @@ def test_explanations_of_a_loaded_detector(kind: type[Method], tmp_path: Path) -
         assert [near.identifier for near in each.neighbours] == [near.identifier for near in same.neighbours]
         assert len(each.neighbours) == 3
         assert each.remarks == same.remarks
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Exporting
+
+Exported = Callable[[type[Method]], tuple[Path, Parity]]
+NOT_EXPORTABLE: set[str] = set()
+"""Methods that say they can not be exported; every other one must."""
+SLOW_TO_EXPORT = {"geometric"}
+"""Its graph holds the network 72 times, once for each transformation: a minute to make."""
+
+every_exportable = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] * (kind.name in SLOW_TO_EXPORT), id=kind.name)
+        for kind in METHODS
+        if kind.name not in NOT_EXPORTABLE
+    ],
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The file of a method's small detector, made once."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def of(kind: type[Method]) -> tuple[Path, Parity]:
+        path = folder / f"{kind.name}.onnx"
+        if kind not in made:
+            made[kind] = export(fitted(kind), path)
+        return path, made[kind]
+
+    return of
+
+
+def judged(count: int) -> np.ndarray:
+    """Two thirds normal, one third novel, (N, 32, 32, 3) uint8."""
+    return np.concatenate([made_normals(11, count - count // 3), made_novel(12, count // 3)])
+
+
+@every_exportable
+def test_a_thousand_samples_score_and_decide_alike_in_batches_and_alone(kind: type[Method], exported: Exported) -> None:
+    detector, images = fitted(kind), judged(1000)
+    expected, decisions = detector.novelty_scores(images), detector.predict(images)
+    threshold = detector.calibration().threshold
+    # As anyone runs it, without novanda.
+    session = onnxruntime.InferenceSession(exported(kind)[0], providers=["CPUExecutionProvider"])
+    raw = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
+    names = [name for name in expected if name not in exported(kind)[1].left_out]
+    for size in (1, 256):
+        parts = [session.run(names, {"samples": raw[i : i + size]}) for i in range(0, len(raw), size)]
+        found = {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(names)}
+        assert_close(found, {name: expected[name] for name in names})
+        assert (np.where(found[names[0]].astype(np.float64) > threshold, -1, 1) != decisions).sum() == 0
+    assert 0 < (decisions == -1).sum() < len(images)
+
+
+@every_exportable
+def test_the_read_file_is_the_detector(kind: type[Method], exported: Exported) -> None:
+    path, parity = exported(kind)
+    detector, read, images = fitted(kind), ExportedDetector.load(path, threads=1), judged(90)
+    expected = detector.novelty_scores(images)
+    assert_close(read.novelty_scores(images), {name: expected[name] for name in read.score_names})
+    assert set(expected) - set(read.score_names) == set(parity.left_out)
+    np.testing.assert_array_equal(read.score_samples(images), -read.novelty_score(images))
+    np.testing.assert_array_equal(read.predict(images), detector.predict(images))
+    np.testing.assert_array_equal(read.decision_function(images) < 0, read.predict(images) == -1)
+    assert np.abs(read.p_value(images) - detector.p_value(images)).max() <= 1 / (len(detector.calibration()) + 1)
+    assert read.calibration() == detector.calibration()
+    assert (read.spec_, read.offset_) == (detector.spec_, detector.offset_)
+    assert (read.method_name, read.training_count_) == (kind.name, detector.training_count_)
+    assert 0 <= parity.difference <= parity.tolerance == RELATIVE
+    assert read.about["parity"]["difference"] == parity.difference
+
+
+@every_exportable
+def test_the_error_map_is_the_difference_from_what_was_expected(kind: type[Method], exported: Exported) -> None:
+    detector, read, images = fitted(kind), ExportedDetector.load(exported(kind)[0], threads=1), judged(30)
+    drawn, found = detector.reconstruct(images), read.error_map(images)
+    if drawn is None:
+        assert found is None
+        return
+    assert found is not None
+    expected = np.abs(drawn - images.transpose(0, 3, 1, 2)).mean(1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.max())
+
+
+@every_exportable
+def test_the_file_is_sound_and_tells_nothing_of_this_machine(kind: type[Method], exported: Exported) -> None:
+    path = exported(kind)[0]
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    raw = path.read_bytes()
+    for place in (Path(torch.__file__).parents[1], Path(methods.__file__).parents[2], Path.cwd()):
+        assert str(place).encode() not in raw
+
+
+def test_latents_of_training_are_left_out(exported: Exported) -> None:
+    detector = fitted(methods.NDA)
+    shapes = [list(tensor.dims) for tensor in onnx.load(exported(methods.NDA)[0]).graph.initializer]
+    assert [detector.training_count_, 8] not in shapes
+    assert len(shapes) > 10

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn import functional
 
 from novanda.errors import DataError, InputError
 from novanda.samples import SampleSpec
@@ -290,14 +292,22 @@ def test_resize_leaves_the_right_size_untouched() -> None:
         assert resize(image, 12, 16) is image
 
 
-def test_resize_of_a_batch_is_that_of_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resize_of_a_batch_is_that_of_each_image() -> None:
     batch = RANDOM.integers(0, 256, (5, 30, 20, 3), dtype=np.uint8)
     alone = np.stack([resize(image, 16, 24) for image in batch])
     assert alone.dtype == np.uint8
     assert alone.shape == (5, 16, 24, 3)
     np.testing.assert_array_equal(resize(batch, 16, 24), alone)
-    monkeypatch.setattr(decoding, "_PLANE_VALUES", 1300)  # in parts of two planes
-    np.testing.assert_array_equal(resize(batch, 16, 24), alone)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (40, 50), (200, 30), (8, 8)])
+def test_resize_is_torchs_antialiased_bilinear(shape: tuple[int, int]) -> None:
+    image = RANDOM.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+    exact = functional.interpolate(planes, size=(32, 24), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(resize(image.astype(np.float32), 32, 24), exact, atol=1e-3)
+    # Half a gray level is rounding; a little more, where float32 sums on either side of it.
+    assert np.abs(resize(image, 32, 24) - exact).max() <= 0.501
 
 
 def test_resize_averages_and_keeps_floats() -> None:

@@ -50,6 +50,7 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
         image_size=cell.image_size,
         calibration_fraction=cell.calibration_fraction,
         false_alarm_rate=min(RATES),
+        keep_examples=0,  # a cell keeps its scores, not its detector
     )
     reset_peak_memory()
     curve = Curve(cell, detector, split, out) if "curve" in cell.keep else None

@@ -20,7 +20,7 @@ from novanda.commands.terminal import (
     SourceName,
     argument,
     check_writable,
-    load_detector,
+    load_scoring,
     open_new,
     print_line,
     progress_over,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from novanda.calibration import Calibration
     from novanda.detector import Detector
+    from novanda.exported import ExportedDetector
 
 ScoreFiles = Annotated[tuple[Path, ...], tyro.conf.Positional, argument(metavar="SCORES.csv ...")]
 _MARK = "false_alarm"
@@ -58,7 +59,7 @@ def calibrate(
     changed. The weights stay as they are, byte for byte.
 
     Args:
-        model: a file that `novanda fit` wrote.
+        model: a file that `novanda fit` or `novanda export` wrote.
         photos: normal images: folders, files, or a named set such as cifar10:car:test.
         false_alarm_rate: share of normal images that may be flagged; otherwise as before.
         confirm: CSV file of `novanda score` with the rows left in that a person found to be false alarms, or with a
@@ -74,7 +75,7 @@ def calibrate(
     if replace and not photos:
         raise InputError("--replace needs normal images whose scores take the place of those in force")
     check_writable(out)
-    detector = load_detector(model)
+    detector = load_scoring(model)
     before = detector.calibration_ if source is None else detector.sources_.get(source)
     scores, broken = _scores_of_normals(detector, photos, strict, data_root) if photos else (None, 0)
     after = _with_normals(detector, before, scores, false_alarm_rate, replace)
@@ -93,12 +94,10 @@ def calibrate(
 
 
 def _scores_of_normals(
-    detector: Detector, photos: tuple[str, ...], strict: bool, data_root: Path | None
+    detector: Detector | ExportedDetector, photos: tuple[str, ...], strict: bool, data_root: Path | None
 ) -> tuple[np.ndarray, int]:
     """Novelty of the readable images, and how many are not; sets the scale of explanations where the file has none."""
     import numpy as np
-
-    from novanda.samples import Normals
 
     source = open_new(detector, photos, data_root)
     readable, scores = [], []
@@ -110,14 +109,24 @@ def _scores_of_normals(
             continue
         readable.append(position)
         scores.append(next(iter(outcome.values())))
+    from novanda.exported import ExportedDetector
+
+    if isinstance(detector, ExportedDetector):  # it explains nothing
+        return np.array(scores), len(source) - len(readable)
     if readable and detector.heat_ is None and detector.spec_.kind != "features":
+        from novanda.samples import Normals
+
         detector.measure_heat(Normals(source, np.array(readable), device=detector.device_))
         say("the scale of explanations' maps is taken from these images")
     return np.array(scores), len(source) - len(readable)
 
 
 def _with_normals(
-    detector: Detector, before: Calibration | None, scores: np.ndarray | None, rate: float | None, replace: bool
+    detector: Detector | ExportedDetector,
+    before: Calibration | None,
+    scores: np.ndarray | None,
+    rate: float | None,
+    replace: bool,
 ) -> Calibration:
     import numpy as np
 
@@ -126,8 +135,11 @@ def _with_normals(
     if before is None:
         if scores is None:
             raise InputError("there are no scores to move a threshold on yet: give normal images")
-        in_force = detector if detector.calibration_ is None else detector.calibration_
-        return Calibration(scores, in_force.false_alarm_rate if rate is None else rate)
+        if rate is None and detector.calibration_ is not None:
+            rate = detector.calibration_.false_alarm_rate
+        if rate is None:
+            raise InputError("no threshold was set before: say the share of normals to flag, --false-alarm-rate")
+        return Calibration(scores, rate)
     rate = before.false_alarm_rate if rate is None else rate
     if scores is None:
         return before.with_rate(rate)
@@ -168,7 +180,7 @@ def drift(
     """Say whether recent scores, in the order of their rows, are still those of the normals that set the threshold.
 
     Args:
-        model: a file that `novanda fit` wrote.
+        model: a file that `novanda fit` or `novanda export` wrote.
         scores: CSV files that `novanda score` wrote with it, oldest first.
         level: probability of finding drift where there is none, at most.
         source: compare with the normals of this source alone.
@@ -181,7 +193,7 @@ def drift(
     if not scores:
         raise InputError("say whose scores to look at: CSV files that `novanda score` wrote, oldest first")
     check_writable(out)
-    detector = load_detector(model)
+    detector = load_scoring(model)
     novelty = np.array([row.novelty for path in scores for row in _rows(path)])
     if not len(novelty):
         raise DataError(f"{scores[0]}: expected rows with a novelty; found none")

@@ -16,7 +16,7 @@ from novanda.commands.terminal import (
     SourceName,
     argument,
     check_writable,
-    load_detector,
+    load_scoring,
     open_new,
     print_line,
     progress_over,
@@ -29,6 +29,7 @@ from novanda.errors import DataError, InputError
 if TYPE_CHECKING:
     from novanda.calibration import Calibration
     from novanda.detector import Detector
+    from novanda.exported import ExportedDetector
     from novanda.samples import Source
 
 
@@ -50,7 +51,7 @@ def score(
     Unreadable files get a row that says why; the others are scored all the same, and the exit code is then 2.
 
     Args:
-        model: a file that `novanda fit` wrote.
+        model: a file that `novanda fit` or `novanda export` wrote.
         photos: folders and image files, one .npy or .npz file, or a named set such as cifar10:car:test.
         out: CSV file to write; standard output if left out.
         false_discovery_rate: screen all the images as one batch too: of those with true in the added column
@@ -60,7 +61,7 @@ def score(
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
     check_writable(out)
-    detector = load_detector(model)
+    detector = load_scoring(model)
     screening = false_discovery_rate is not None
     calibration = detector.calibration(source) if screening or source is not None else detector.calibration_
     if false_discovery_rate is not None:
@@ -145,7 +146,7 @@ def evaluate(
     known. The images must not be those the detector was fitted on. Unreadable ones make the exit code 2.
 
     Args:
-        model: a file that `novanda fit` wrote.
+        model: a file that `novanda fit` or `novanda export` wrote.
         normal: normal images it has not seen: folders, files, or a named set such as cifar10:car:test.
         novel: novel images, likewise; cifar10:not-car:test is every other class.
         out: JSON file to write beside what is printed.
@@ -160,7 +161,7 @@ def evaluate(
     if not normal and not novel:
         raise InputError("say what to measure on: --normal, --novel or both, each with folders, files or a named set")
     check_writable(out)
-    detector = load_detector(model)
+    detector = load_scoring(model)
     threshold = detector.calibration(source).threshold
     given = {"normal": normal, "novel": novel}
     # All are opened before any is scored: a mistake in the second should not cost the time of the first.
@@ -182,12 +183,12 @@ def evaluate(
     for line in found.lines():
         print_line(line)
     if out is not None:
-        content = {"detector": str(model), "method": detector.method_.name, **found.to_json(), "left_out": broken}
+        content = {"detector": str(model), "method": detector.method_name, **found.to_json(), "left_out": broken}
         write_json(out, content)
     return 2 if broken else 0
 
 
-def _scored(detector: Detector, samples: Source) -> Iterator[tuple[str, float | DataError]]:
+def _scored(detector: Detector | ExportedDetector, samples: Source) -> Iterator[tuple[str, float | DataError]]:
     for position, outcome in detector.score_each(samples):
         value = outcome if isinstance(outcome, DataError) else next(iter(outcome.values()))
         yield samples.identifier(position), value

@@ -19,6 +19,7 @@ from novanda.errors import InputError
 
 if TYPE_CHECKING:
     from novanda.detector import Detector
+    from novanda.exported import ExportedDetector
     from novanda.samples import Source
 
 DEFAULT_METHOD = "nda"
@@ -32,11 +33,19 @@ SourceName = Annotated[str | None, argument(metavar="NAME")]
 DataRoot = Annotated[Path | None, argument(metavar="FOLDER")]
 
 
-def load_detector(model: Path) -> Detector:
-    """The detector in a file, or the error that says why there is none."""
+def load_detector(model: Path, device: str = "auto") -> Detector:
+    """The detector in a file that `fit` wrote, or the error that says why there is none."""
     from novanda.detector import Detector
 
-    return Detector.load(model)
+    return Detector.load(model, device)
+
+
+def load_scoring(model: Path) -> Detector | ExportedDetector:
+    """What scores in a file that `fit` or `export` wrote, told apart by what they hold."""
+    from novanda.exported import ExportedDetector, is_exported
+
+    # The library that reads the other kind is not even imported: exported files are scored where there is no torch.
+    return ExportedDetector.load(model) if is_exported(model) else load_detector(model)
 
 
 def data_named(photos: tuple[str, ...]) -> str | list[str]:
@@ -46,7 +55,7 @@ def data_named(photos: tuple[str, ...]) -> str | list[str]:
     return photos[0] if len(photos) == 1 else list(photos)
 
 
-def open_new(detector: Detector, photos: tuple[str, ...], data_root: Path | None) -> Source:
+def open_new(detector: Detector | ExportedDetector, photos: tuple[str, ...], data_root: Path | None) -> Source:
     """Samples to be scored by this detector."""
     from novanda.sources import open_source
 

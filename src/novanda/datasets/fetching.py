@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pooch
-
 from novanda.datasets.dataset import DataSet
 from novanda.errors import DataError
 
@@ -23,6 +21,8 @@ def fetch(data_set: DataSet, root: Path) -> None:
             f"{data_set.name}: expected a data set with published checksums; {data_set.title} has none, so it is not "
             f"downloaded; fetch it by hand from {data_set.source} and lay it out as the docstring of its module says"
         )
+    import pooch  # only who downloads needs it
+
     for file in data_set.files:
         path = root / file.name
         try:

@@ -97,7 +97,7 @@ class Geometric(Method):
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Minus either normality, over all 72 transformations; higher = more novel."""
         parameters = reference["dirichlet"].double()
-        softmax, dirichlet = (torch.zeros(len(images), dtype=torch.float64, device=images.device) for _ in range(2))
+        softmax, dirichlet = (images.new_zeros(images.shape[0], dtype=torch.float64) for _ in range(2))
         for place in range(len(TRANSFORMATIONS)):
             log_responses = self._log_responses(model, images, place)
             softmax -= log_responses[:, place].exp() / len(TRANSFORMATIONS)

@@ -56,7 +56,9 @@ def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tens
     centred = bank - mean
     squares = centred.square().sum(1)
     results = []
-    for part in torch.split(queries, max(1, _CHUNK // len(bank))):
+    # An exported graph knows no batch size to cut by; whoever runs it chooses one.
+    whole = torch.compiler.is_exporting()
+    for part in (queries,) if whole else torch.split(queries, max(1, _CHUNK // len(bank))):
         products = torch.addmm(squares, part - mean, centred.T, alpha=-2.0)
         nearest = products.topk(min(count + 1, len(bank)), largest=False).indices
         direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()

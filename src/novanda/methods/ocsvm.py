@@ -58,6 +58,12 @@ class OCSVM(Method):
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """rho - sum_i a_i K(x_i, x): minus the machine's decision function; higher = more novel."""
         # Coefficients sum to nu N while scores differ in the fourth digit: float32 would not carry that.
-        difference = torch.cdist(images.flatten(1).double(), reference["support"].double())
-        kernel = torch.exp(-reference["gamma"] * difference.square())
+        samples, support = images.flatten(1).double(), reference["support"].double()
+        if torch.compiler.is_exporting():
+            # torch.cdist takes another way for few samples than for many, and a graph can hold one: this one.
+            products = torch.addmm(support.square().sum(1), samples, support.T, alpha=-2.0)
+            squares = (products + samples.square().sum(1, keepdim=True)).clamp_min(0)
+        else:
+            squares = torch.cdist(samples, support).square()
+        kernel = torch.exp(-reference["gamma"] * squares)
         return {"margin": reference["rho"] - kernel @ reference["coefficients"]}

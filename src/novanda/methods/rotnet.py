@@ -63,13 +63,14 @@ class RotNet(Method):
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Minus the evidence for the right turn, summed over turns, averaged over a mirroring; higher = more novel."""
-        totals = {"logit": images.new_zeros(len(images)), "log_probability": images.new_zeros(len(images))}
+        count = images.shape[0]
+        totals = {"logit": images.new_zeros(count), "log_probability": images.new_zeros(count)}
         for view in (images, images.flip(3)):
-            turned = quarter_turns(view)
-            logits: Tensor = model(turned).float()
-            labels = _turns(turned)[:, None]
+            logits: Tensor = model(quarter_turns(view)).float()
             for name, values in (("logit", logits), ("log_probability", logits.log_softmax(1))):
-                totals[name] -= 0.5 * values.gather(1, labels).view(4, -1).sum(0)
+                # The samples of turn t come t-th, and their right class is t.
+                right = values.view(4, count, 4).diagonal(dim1=0, dim2=2)
+                totals[name] = totals[name] - 0.5 * right.sum(1)
         return headline_first(totals, self.score)
 
     def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:

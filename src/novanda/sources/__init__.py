@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from novanda import datasets
 from novanda.errors import DataError, InputError
 from novanda.samples import Kind, SampleSpec, Source
-from novanda.sources.arrays import ArraySource, open_array_file
+from novanda.sources.arrays import ArraySource, is_tensor, open_array_file
 from novanda.sources.decoding import choose_side
 from novanda.sources.finding import IMAGE_SUFFIXES, FoundImages, Purpose, as_paths, find_images
 from novanda.sources.images import ImageFiles, decode, resize
@@ -104,7 +103,7 @@ def open_source(
 
 
 def _stack(rows: Sequence[Any]) -> Any:
-    rows = [row.detach().cpu() if isinstance(row, torch.Tensor) else row for row in rows]
+    rows = [row.detach().cpu() if is_tensor(row) else row for row in rows]
     shapes = list(dict.fromkeys(np.shape(row) for row in rows if hasattr(row, "shape")))
     if len(shapes) > 1:
         raise InputError(f"expected arrays of one shape; got {shapes[0]} and {shapes[1]}; resize them alike")

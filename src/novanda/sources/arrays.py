@@ -5,19 +5,19 @@ Letters: N rows, H height, W width, C channels, F features.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from novanda.errors import DataError, InputError
 from novanda.samples import KINDS, Kind, SampleSpec
 from novanda.sources.decoding import KNOWN_RANGES, MIN_SIDE, choose_side, resize
 
-__all__ = ["ArraySource", "as_array", "open_array_file"]
+__all__ = ["ArraySource", "as_array", "is_tensor", "open_array_file"]
 
 MAX_CHANNELS = 4
 _CHUNK_BYTES = 1 << 24
@@ -106,10 +106,10 @@ def as_array(data: Any) -> np.ndarray:
 
     Nothing is copied where that can be. Raises InputError for anything else.
     """
-    if isinstance(data, torch.Tensor):
+    if is_tensor(data):
         data = data.detach().cpu()
         try:
-            data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+            data = (data.float() if str(data.dtype) == "torch.bfloat16" else data).numpy()
         except (TypeError, RuntimeError) as error:
             raise InputError(f"expected a dense tensor of numbers; got one that NumPy can not read: {error}") from error
     if not isinstance(data, np.ndarray):
@@ -126,6 +126,12 @@ def as_array(data: Any) -> np.ndarray:
     if array.size == 0:
         raise InputError(f"expected at least one row with values; got an empty array of shape {array.shape}")
     return array
+
+
+def is_tensor(value: object) -> bool:
+    """Whether this is a tensor of torch; without importing torch, for who has made none need not have it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def open_array_file(path: str | Path) -> np.ndarray:

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 from PIL import Image, ImageFile
-from torch.nn import functional
 
 from novanda.errors import DataError, InputError
 from novanda.samples import SampleSpec
@@ -30,7 +28,6 @@ GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;
 # Value ranges in which a file's black and white have an evident place.
 KNOWN_RANGES = frozenset({(0.0, 255.0), (0.0, 1.0), (-1.0, 1.0), (0.0, 65535.0)})
 
-_PLANE_VALUES = 1 << 24  # float32 values that `resize` holds at once, about 64 MB
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -131,24 +128,20 @@ def choose_side(shape: tuple[int, int] | None, sides: Sequence[int] | None = Non
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize pixels (H, W, C) or (N, H, W, C) bilinearly with antialiasing, the same way for files and for arrays.
 
-    Works in float32; uint8 comes back rounded to uint8, anything else as float32. Pixels that already have the size
-    come back untouched, whatever their dtype.
+    By Pillow, on planes of float32; uint8 comes back rounded to uint8, anything else as float32. Pixels that already
+    have the size come back untouched, whatever their dtype.
     """
     if image.shape[-3:-1] == (height, width):
         return image
     batch = image if image.ndim == 4 else image[None]
-    count, _, _, channels = batch.shape
-    planes = batch.transpose(0, 3, 1, 2).reshape(count * channels, 1, *batch.shape[1:3])
-    result = np.empty((len(planes), 1, height, width), dtype=np.uint8 if image.dtype == np.uint8 else np.float32)
-    step = max(1, _PLANE_VALUES // (planes.shape[2] * planes.shape[3]))
-    for start in range(0, len(planes), step):
-        part = torch.from_numpy(planes[start : start + step].astype(np.float32))
-        part = functional.interpolate(part, size=(height, width), mode="bilinear", antialias=True)
-        if image.dtype == np.uint8:
-            part = part.round_().clamp_(0, 255)
-        result[start : start + step] = part.numpy()
-    resized = result.reshape(count, channels, height, width).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(resized if image.ndim == 4 else resized[0])
+    shape = (len(batch), height, width, batch.shape[3])
+    resized = np.empty(shape, dtype=np.uint8 if image.dtype == np.uint8 else np.float32)
+    for row, channel in np.ndindex(shape[0], shape[3]):
+        plane = Image.fromarray(batch[row, :, :, channel].astype(np.float32))
+        values = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR))
+        # A mean of values within 0 to 255 stays there but for rounding errors, which this takes away.
+        resized[row, :, :, channel] = values.round().clip(0, 255) if image.dtype == np.uint8 else values
+    return resized if image.ndim == 4 else resized[0]
 
 
 def check_spec_for_files(spec: SampleSpec) -> None:

@@ -10,8 +10,8 @@ from novanda.benchmark.tables.table import Table
 
 
 def speed_table(line: Mapping[str, Any]) -> Table:
-    """Every method's speed and memory from one line of `make bench`."""
-    rows = []
+    """Every method's speed and memory from one line of `make bench`; of exported files, where it has measured them."""
+    rows, exported = [], line.get("exported", {})
     for name, scoring in line["scoring"].items():
         training, memory = line["training"].get(name), line["memory_mib"].get(name)
         rows.append(
@@ -22,6 +22,7 @@ def speed_table(line: Mapping[str, Any]) -> Table:
                 "" if memory is None else f"{memory['peak']:.0f}",
                 _rate(scoring["images_per_second"]),
                 f"{scoring['latency_ms']['median']:.1f}",
+                *_exported_columns(name, exported),
             )
         )
     header = (
@@ -32,8 +33,18 @@ def speed_table(line: Mapping[str, Any]) -> Table:
         "peak memory, MiB",
         "scoring, images/s",
         "one image, ms",
+        *(("exported, images/s", "exported, one image, ms") if exported else ()),
     )
     return Table.of_texts("speed", "Speed and memory", header, rows)
+
+
+def _exported_columns(name: str, exported: Mapping[str, Any]) -> tuple[str, ...]:
+    if not exported:
+        return ()
+    found = exported.get(name)
+    if found is None:
+        return ("", "")
+    return (_rate(found["images_per_second"]), f"{found['latency_ms']['median']:.2f}")
 
 
 def speed_facts(line: Mapping[str, Any]) -> str:
