@@ -24,6 +24,15 @@ from novanda.serve.feedback import FeedbackStore
 from novanda.serve.limits import Limits
 
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
+# As if a package were not installed; None in sys.modules would be taken for an import by who looks there.
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
 NORMAL = 0
 LOCAL = "http://localhost"
 
@@ -88,11 +97,13 @@ def client(connect: Connect) -> TestClient:
 class Process:
     """`novanda serve` as a person starts it."""
 
-    def __init__(self, *words: str | Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *words: str | Path, environment: dict[str, str] | None = None, blocked: tuple[str, ...] = ()
+    ) -> None:
         # A pipe that nobody reads would stop it when it is full.
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `end`
         self.child = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "serve", *map(str, words)],
+            [sys.executable, "-c", BLOCKED.format(names=blocked) + PROGRAM, "serve", *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,

@@ -7,7 +7,6 @@ import csv
 import io
 import sqlite3
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from novanda import pictures
 from novanda.cli import main
 from novanda.detector import Detector
 from novanda.explanations import explain
+from novanda.export import export
+from novanda.exported import ExportedDetector
 from novanda.serve.app import create_app
 from novanda.serve.feedback import FeedbackStore
 
@@ -260,20 +261,18 @@ def test_false_alarms_move_the_threshold(
     assert moved.threshold > threshold
 
 
-def test_what_only_scores_is_served_and_explains_nothing(
-    detector: Detector, images: np.ndarray, tmp_path: Path
-) -> None:
-    only_scores = SimpleNamespace(
-        spec_=detector.spec_,
-        calibration_=detector.calibration_,
-        method_name="pca",
-        novelty_score=detector.novelty_score,
-    )
-    app = create_app({"exported": only_scores}, FeedbackStore(tmp_path / "f.sqlite"))
+def test_an_exported_file_scores_and_explains_nothing(detector: Detector, images: np.ndarray, tmp_path: Path) -> None:
+    export(detector, tmp_path / "zeros.onnx")
+    exported = ExportedDetector.load(tmp_path / "zeros.onnx")
+    app = create_app({"zeros": exported}, FeedbackStore(tmp_path / "f.sqlite"))
     with TestClient(app, base_url="http://localhost") as client:
-        assert client.get("/v1/models").json()["models"][0]["can_explain"] is False
-        assert len(scored(client, images)) == len(images)
+        (found,) = client.get("/v1/models").json()["models"]
+        assert (found["method"], found["can_explain"]) == ("pca", False)
+        results = scored(client, images)
         answer = client.post("/v1/explain", files=parts(("a.png", png(images[0]))))
+    direct = images[:, :, :, None]
+    np.testing.assert_allclose([r["novelty"] for r in results], detector.novelty_score(direct), rtol=1e-4)
+    np.testing.assert_array_equal([r["is_novel"] for r in results], detector.predict(direct) < 0)
     assert (answer.status_code, answer.json()["error"]) == (422, "no_explanations")
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from novanda.cli import main
 from novanda.detector import Detector
+from novanda.export import export
 from novanda.methods import OCSVM
 from novanda.serve.answers import FeedbackIn
 from novanda.serve.feedback import FeedbackStore
@@ -106,6 +107,16 @@ def test_named_models_a_token_and_other_hosts(start: Start, model: Path, tmp_pat
         assert client.get("/v1/models", headers={"Host": "evil.example"}).status_code == 403
     command = Path(f"/proc/{process.child.pid}/cmdline").read_text()
     assert "correct-horse" not in command
+
+
+def test_an_exported_file_is_served_without_torch(detector: Detector, images: np.ndarray, tmp_path: Path) -> None:
+    export(detector, tmp_path / "zeros.onnx")
+    process = Process(
+        tmp_path / "zeros.onnx", "--port", "0", "--feedback", tmp_path / "f.sqlite", blocked=("torch", "matplotlib")
+    )
+    answer = score(process.address, png(images[0])).json()
+    assert answer["results"][0]["novelty"] == pytest.approx(detector.novelty_score(images[:1, :, :, None])[0], rel=1e-4)
+    assert process.end()[0] == 0
 
 
 def test_it_listens_to_this_machine_alone(narrow: Process) -> None:

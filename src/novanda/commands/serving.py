@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from novanda.commands.terminal import argument, load_detector, print_line
+from novanda.commands.terminal import argument, load_scoring, print_line
 from novanda.errors import InputError
 from novanda.serve.limits import Limits
 
@@ -36,7 +36,7 @@ def serve(
     Without a token whoever reaches the address may ask; by default that is this machine alone.
 
     Args:
-        models: files that `novanda fit` wrote, or NAME=FILE to name one; the first is the default.
+        models: files that `novanda fit` or `export` wrote, or NAME=FILE to name one; the first is the default.
         host: address to listen on; 0.0.0.0 listens to every machine that reaches this one.
         port: 0 takes any that is free, and says which.
         token_file: file with the token to ask of clients; otherwise the environment's NOVANDA_TOKEN, if set.
@@ -46,7 +46,7 @@ def serve(
     """
     named = dict(_named(models))
     token = _token(token_file)
-    detectors = {name: load_detector(path) for name, path in named.items()}
+    detectors = {name: load_scoring(path) for name, path in named.items()}
     try:
         from novanda.serve.app import create_app
         from novanda.serve.feedback import FeedbackStore

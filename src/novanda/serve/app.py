@@ -6,27 +6,30 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from novanda.detector import Detector
 from novanda.serve.feedback import FeedbackStore
 from novanda.serve.guard import Admission, Guard
 from novanda.serve.limits import Limits
 from novanda.serve.refusals import Refused, of_http, of_validation
 from novanda.serve.routes import router
-from novanda.serve.service import ScoresOnly, Service
+from novanda.serve.service import Service
+
+if TYPE_CHECKING:
+    from novanda.detector import Detector
+    from novanda.exported import ExportedDetector
 
 _MEDIA = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEALTH = frozenset({"/healthz", "/readyz", "/openapi.json"})
 
 
 def create_app(
-    detectors: Mapping[str, Detector | ScoresOnly],
+    detectors: Mapping[str, Detector | ExportedDetector],
     store: FeedbackStore,
     limits: Limits | None = None,
     *,
@@ -36,7 +39,7 @@ def create_app(
     """The service as an ASGI application.
 
     Args:
-        detectors: fitted on image files, by the name they are asked for; the first is the default.
+        detectors: fitted on image files, or exported, by the name they are asked for; the first is the default.
         store: where feedback is kept; closed when the application ends.
         limits: None is `Limits()`.
         token: asked of everything but the page's own files and the health routes; None asks for none.

@@ -14,8 +14,8 @@ from matplotlib import colormaps
 from PIL import Image
 
 from novanda import pictures
-from novanda.detector import Detector
 from novanda.explanations import Explanation, explain
+from novanda.exported import ExportedDetector
 from novanda.pictures.explaining import HOTTEST
 from novanda.serve.answers import ExplainAnswer, Neighbour
 from novanda.serve.refusals import refused
@@ -30,9 +30,9 @@ _CAPTIONS = {
 def explained(served: Served, sample: np.ndarray, name: str | None) -> Explanation:
     """The explanation of one sample (C, H, W), without paths; takes as long as up to 65 scores.
 
-    Raises Refused where the detector only scores.
+    Raises Refused where the detector only scores, as exported ones do.
     """
-    if not isinstance(served.detector, Detector):
+    if isinstance(served.detector, ExportedDetector):
         raise refused(
             422, "no_explanations", expected="a file that `novanda fit` wrote", got=f"{served.name}, which only scores",
             hint="serve the file it was exported from",

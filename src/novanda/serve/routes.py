@@ -29,7 +29,6 @@ from novanda.serve.answers import (
     Refusal,
     ScoreAnswer,
 )
-from novanda.serve.explaining import as_answer, as_png, explained
 from novanda.serve.feedback import MAX_ROWS, Row
 from novanda.serve.refusals import Refused, not_scorable, refused
 from novanda.serve.service import Served, Service
@@ -155,6 +154,9 @@ async def explain(
 
 def _explanation(served: Served, sample: np.ndarray, name: str | None, form: str) -> Any:
     """In a thread: the answer, pictures drawn."""
+    # Brings torch and matplotlib, without which exported files are served.
+    from novanda.serve.explaining import as_answer, as_png, explained
+
     explanation = explained(served, sample, name)
     if form == "png":
         return Response(as_png(explanation), media_type="image/png")

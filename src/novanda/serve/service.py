@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from novanda import methods
 from novanda.calibration import Calibration
-from novanda.detector import Detector
 from novanda.errors import DataError, InputError
-from novanda.samples import SampleSpec
+from novanda.exported import ExportedDetector
 from novanda.serve.answers import FileResult, ModelAnswer, Sample
 from novanda.serve.batching import Batcher
 from novanda.serve.feedback import FeedbackStore
@@ -26,20 +24,11 @@ from novanda.serve.refusals import Refused, busy, not_scorable, refused
 from novanda.serve.uploads import Upload
 from novanda.sources.decoding import MAX_PIXELS, check_spec_for_files, conform, decode_bytes
 
+if TYPE_CHECKING:
+    from novanda.detector import Detector
+
 _CALLED = "file"
 """What decoding calls a stranger's file, so that its name gets nowhere but into the answer."""
-
-
-class ScoresOnly(Protocol):
-    """What scores as a Detector does and explains nothing: an exported file."""
-
-    spec_: SampleSpec
-    calibration_: Calibration | None
-    method_name: str
-
-    def novelty_score(self, X: Any) -> np.ndarray:
-        """Samples (B, C, H, W) to novelty (B,), higher = more novel."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Served:
     """One detector under the name it is served by."""
 
     name: str
-    detector: Detector | ScoresOnly
+    detector: Detector | ExportedDetector
     batcher: Batcher
 
     @property
@@ -67,16 +56,19 @@ class Served:
     def described(self) -> ModelAnswer:
         """What clients are told of it."""
         spec, calibration = self.detector.spec_, self.calibration
-        name = self.detector.method_.name if isinstance(self.detector, Detector) else self.detector.method_name
+        if isinstance(self.detector, ExportedDetector):
+            name = title = self.detector.method_name
+        else:
+            name, title = self.detector.method_.name, self.detector.method_.title
         return ModelAnswer(
             name=self.name,
             method=name,
-            title=methods.get(name).title,
+            title=title,
             sample=Sample(channels=spec.channels, height=spec.height, width=spec.width),
             false_alarm_rate=None if calibration is None else calibration.false_alarm_rate,
             threshold=None if calibration is None else calibration.threshold,
             calibration_count=0 if calibration is None else len(calibration),
-            can_explain=isinstance(self.detector, Detector),
+            can_explain=not isinstance(self.detector, ExportedDetector),
         )
 
 
@@ -87,7 +79,9 @@ class Service:
         InputError: a detector does not take image files; a limit is beyond what decoding can do.
     """
 
-    def __init__(self, detectors: Mapping[str, Detector | ScoresOnly], store: FeedbackStore, limits: Limits) -> None:
+    def __init__(
+        self, detectors: Mapping[str, Detector | ExportedDetector], store: FeedbackStore, limits: Limits
+    ) -> None:
         if limits.pixels > MAX_PIXELS:
             raise InputError(f"the limit pixels can be at most {MAX_PIXELS:,}, decoding's own; got {limits.pixels:,}")
         self.limits, self.store, self.measures = limits, store, Measures()
@@ -101,7 +95,7 @@ class Service:
         self._explanations = 0
         self.models = {name: self._served(name, detector) for name, detector in detectors.items()}
 
-    def _served(self, name: str, detector: Detector | ScoresOnly) -> Served:
+    def _served(self, name: str, detector: Detector | ExportedDetector) -> Served:
         try:
             check_spec_for_files(detector.spec_)
         except InputError as error:
