@@ -17,7 +17,7 @@ from novanda.serve.feedback import FeedbackStore
 from novanda.serve.guard import Admission, Guard
 from novanda.serve.limits import Limits
 from novanda.serve.refusals import Refused, of_http, of_validation
-from novanda.serve.routes import router
+from novanda.serve.routes import ROUTERS
 from novanda.serve.service import Service
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    app.include_router(router)
+    for router in ROUTERS:
+        app.include_router(router)
     page = _page_files()
     for address, (content, media) in page.items():
         app.add_api_route(address, _file(content, media), include_in_schema=False)
