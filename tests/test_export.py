@@ -157,7 +157,7 @@ def test_the_golden_batch_covers_the_range() -> None:
 
 def test_the_metadata_are_json_for_anyone(detector: Detector, exported: Exported) -> None:
     entries = plain(exported[0]).get_modelmeta().custom_metadata_map
-    assert entries.keys() == {"novanda", "novanda.calibration"}
+    assert entries.keys() == {"novanda", "novanda.calibration", "novanda.sources"}
     about = json.loads(entries["novanda"])
     assert about["schema"] == 1
     assert about["scores"] == ["mse"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -126,6 +127,42 @@ def test_the_threshold_moves_without_another_export(file: Path, tmp_path: Path) 
     old, new = onnx.load(file), onnx.load(moved)
     assert old.graph == new.graph
     assert [path.name for path in tmp_path.iterdir()] == ["moved.onnx"]
+
+
+def test_sources_have_thresholds_of_their_own(detector: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "d.onnx"
+    own = copy.copy(detector)
+    own.sources_ = {"camera 1": Calibration(np.arange(30.0), 0.1)}
+    export(own, path)
+    read = ExportedDetector.load(path)
+    assert read.calibration("camera 1") == own.calibration("camera 1")
+    with pytest.raises(InputError, match=r"\('camera 1'\); got 'camera 2'"):
+        read.calibration("camera 2")
+    other = Calibration(np.arange(40.0), 0.05)
+    before = read.calibration()
+    read.calibrate(other, "camera 2").save(path)
+    again = ExportedDetector.load(path)
+    assert {name: again.calibration(name) for name in again.sources_} == {
+        "camera 1": own.sources_["camera 1"],
+        "camera 2": other,
+    }
+    assert again.calibration() == before
+    with pytest.raises(InputError, match="a source is a name"):
+        read.calibrate(other, " ")
+
+
+def test_files_from_before_sources_are_read_and_gain_them(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "old.onnx"
+    model = onnx.load(file)
+    kept = [entry for entry in model.metadata_props if entry.key != "novanda.sources"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, path)
+    read = ExportedDetector.load(path)
+    assert read.sources_ == {}
+    calibration = Calibration(np.arange(30.0), 0.1)
+    read.calibrate(calibration, "camera 1").save_calibration(path)
+    assert ExportedDetector.load(path).sources_ == {"camera 1": calibration}
 
 
 def test_no_threshold_no_decision(file: Path) -> None:

@@ -15,6 +15,7 @@ from scipy.stats import false_discovery_control
 
 from novanda.calibration import Calibration, drift
 from novanda.detector import Detector
+from novanda.exported import ExportedDetector
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +230,26 @@ def test_mistakes(words: list[str], reason: str, run: Run, zeros: Path, model: P
     assert reason in done.err
     assert model.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_an_exported_file_is_calibrated_as_its_detector_is(run: Run, zeros: Path, tmp_path: Path) -> None:
+    model, exported = tmp_path / "m.novanda", tmp_path / "m.onnx"
+    model.write_bytes((zeros / "zeros.novanda").read_bytes())
+    assert run("export", model, "--out", exported).code == 0
+    for words in (["--false-alarm-rate", 0.2], [zeros / "normal"], ["--source", "line 1", zeros / "normal"]):
+        for path in (model, exported):
+            assert run("calibrate", path, *words).code == 0
+    detector, read = Detector.load(model), ExportedDetector.load(exported)
+    for source in (None, "line 1"):
+        ours, theirs = detector.calibration(source), read.calibration(source)
+        assert ours.false_alarm_rate == theirs.false_alarm_rate
+        np.testing.assert_allclose(theirs.scores, ours.scores, rtol=1e-4, atol=1e-7)
+    scores = [run("score", path, zeros / "novel", "--source", "line 1").out.splitlines() for path in (model, exported)]
+    assert [row.split(",")[3] for row in scores[0]] == [row.split(",")[3] for row in scores[1]]
+    for path in (model, exported):
+        run("score", path, zeros / "normal", "--out", tmp_path / "s.csv")
+        assert run("drift", path, tmp_path / "s.csv").code == 0
+        assert run("score", path, zeros / "novel", "--source", "line 2").code == 2
 
 
 def test_nothing_is_decided_without_held_out_normals_until_some_are_given(

@@ -554,7 +554,7 @@ Exported = Callable[[type[Method]], tuple[Path, Parity]]
 NOT_EXPORTABLE: set[str] = set()
 """Methods that say they can not be exported; every other one must."""
 SLOW_TO_EXPORT = {"geometric"}
-"""Its graph holds the network 72 times, once for each transformation: a minute to make."""
+"""Its graph holds the network 18 times, once for each move: long to make."""
 
 every_exportable = pytest.mark.parametrize(
     "kind",

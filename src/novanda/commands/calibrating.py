@@ -131,12 +131,15 @@ def _with_normals(
     import numpy as np
 
     from novanda.calibration import Calibration
+    from novanda.exported import ExportedDetector
 
     if before is None:
         if scores is None:
             raise InputError("there are no scores to move a threshold on yet: give normal images")
         if rate is None and detector.calibration_ is not None:
             rate = detector.calibration_.false_alarm_rate
+        if rate is None and not isinstance(detector, ExportedDetector):
+            rate = detector.false_alarm_rate  # asked for when it was fitted
         if rate is None:
             raise InputError("no threshold was set before: say the share of normals to flag, --false-alarm-rate")
         return Calibration(scores, rate)

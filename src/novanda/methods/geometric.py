@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -18,6 +19,8 @@ from novanda.training_options import Training
 
 # (mirrored, rows down, columns right, quarter turns), moves in units of `translation`; the first changes nothing.
 TRANSFORMATIONS = tuple(itertools.product((False, True), (0, -1, 1), (0, -1, 1), (0, 1, 2, 3)))
+
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +93,15 @@ class Geometric(Method):
         index = torch.linspace(0, len(normals) - 1, min(len(normals), self.dirichlet_samples)).long()
         means = torch.zeros(len(TRANSFORMATIONS), len(TRANSFORMATIONS), dtype=torch.float64, device=normals.device)
         for _, images in normals.walk(even_split(index, normals.batch_size)):
-            for place in range(len(TRANSFORMATIONS)):
-                means[place] += self._log_responses(model, images, place).sum(0) / len(index)
+            for place, log_responses in self._log_responses(model, images):
+                means[place] += log_responses.sum(0) / len(index)
         return {"dirichlet": fitted_dirichlet(means).float()}
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Minus either normality, over all 72 transformations; higher = more novel."""
         parameters = reference["dirichlet"].double()
         softmax, dirichlet = (images.new_zeros(images.shape[0], dtype=torch.float64) for _ in range(2))
-        for place in range(len(TRANSFORMATIONS)):
-            log_responses = self._log_responses(model, images, place)
+        for place, log_responses in self._log_responses(model, images):
             softmax -= log_responses[:, place].exp() / len(TRANSFORMATIONS)
             dirichlet -= (log_responses * (parameters[place] - 1)).sum(1)
         return headline_first({"dirichlet": dirichlet.float(), "softmax": softmax.float()}, self.score)
@@ -110,18 +112,20 @@ class Geometric(Method):
 
     def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
         """Of how many transformations the net took for others."""
-        places = range(len(TRANSFORMATIONS))
-        missed = sum((self._log_responses(model, images, place).argmax(1) != place).long() for place in places)
-        return [
-            (f"The net did not recognise {count} of {len(places)} ways in which it was mirrored, moved and turned.",)
-            if count
-            else ()
-            for count in torch.as_tensor(missed).tolist()
-        ]
+        responses = self._log_responses(model, images)
+        missed = sum((log_responses.argmax(1) != place).long() for place, log_responses in responses)
+        of = f"of {len(TRANSFORMATIONS)} ways in which it was mirrored, moved and turned"
+        counts = torch.as_tensor(missed).tolist()
+        return [(f"The net did not recognise {count} {of}.",) if count else () for count in counts]
 
-    def _log_responses(self, model: nn.Module, images: Tensor, place: int) -> Tensor:
-        logits: Tensor = model(self.transformed(images, place))
-        return logits.double().log_softmax(1)
+    def _log_responses(self, model: nn.Module, images: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Each transformation's place and the net's log responses (B, 72) to it, float64."""
+        # All at once would take too much memory; one by one would write the net 72 times into an exported graph.
+        for first in range(0, len(TRANSFORMATIONS), _AT_ONCE):
+            places = range(first, first + _AT_ONCE)
+            logits: Tensor = model(torch.cat([self.transformed(images, place) for place in places]))
+            responses = logits.double().log_softmax(1).view(_AT_ONCE, images.shape[0], len(TRANSFORMATIONS))
+            yield from zip(places, responses, strict=True)
 
 
 def fitted_dirichlet(mean_logs: Tensor, most_steps: int = 1000, tolerance: float = 1e-6) -> Tensor:
