@@ -414,8 +414,8 @@ def test_all_of_it_by_keyboard_alone(page: Page, process: Process, photos: Path)
                 return
         raise AssertionError(f"{name} is not reached by Tab")
 
-    tab_to("choose-files")
     with page.expect_file_chooser() as chooser:
+        tab_to("choose-files")  # takes a while, in which the browser learns that the chooser is to be caught
         page.keyboard.press("Enter")
     chooser.value.set_files(files_below(photos)[:20])
     done(page, 20)
