@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo explain test lint types docs tests test-slow bench results readme browser clean
+.PHONY: help demo explain test lint types docs tests test-slow bench bench-service results readme screenshots \
+  browser clean
 
 help:
 	@echo "make demo       train on images that ship with a dependency, print scores, draw demo/eights.png"
@@ -13,8 +14,10 @@ help:
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make test-slow  tests that need minutes, or real data under NOVANDA_DATA"
 	@echo "make bench      speed and memory on this machine, one line added to benchmarks/speed.jsonl"
+	@echo "make bench-service  latency and memory of the service, one line added to benchmarks/service.jsonl"
 	@echo "make results    the cells behind the README's tables, resumed; needs NOVANDA_DATA; hours"
 	@echo "make readme     the README's tables and pictures from the committed result lines"
+	@echo "make screenshots  the pictures of the page in docs/pictures, drawn by a browser"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +61,9 @@ test-slow: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --out benchmarks/speed.jsonl
 
+bench-service: $(READY)
+	$(BIN)/python benchmarks/service.py --out benchmarks/service.jsonl
+
 BENCH = $(BIN)/novanda bench
 results: $(READY)
 	$(BENCH) core --out benchmarks/core --jobs 2
@@ -71,6 +77,9 @@ results: $(READY)
 
 readme: $(READY)
 	$(BIN)/python benchmarks/readme.py
+
+screenshots: $(READY) browser
+	$(BIN)/python benchmarks/screenshots.py
 
 clean:
 	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis

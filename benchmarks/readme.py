@@ -18,6 +18,7 @@ from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.training import Epoch
 
@@ -31,6 +32,11 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
     "norms": (study.norms_table, "norms"),
 }
 PAPER = {each.__name__: each for each in (table1, table2, negatives_grid, table3, table4)}  # of every folder's lines
+PAGES = ("results", "paper", "benchmark", "service")
+LATEST = {  # a file whose last line is shown, and what makes its table and its facts
+    "speed": (speed_table, speed_facts),
+    "service": (service_table, service_facts),
+}
 
 
 def filled(text: str) -> str:
@@ -39,10 +45,11 @@ def filled(text: str) -> str:
     made = {name: table(STUDIES[cells](), results).to_markdown() for name, (table, cells) in TABLES.items()}
     runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
     made |= {name: table(runs).to_markdown(notes=True) for name, table in PAPER.items()}
-    speed = ROOT / "benchmarks/speed.jsonl"
-    if speed.exists():
-        line = json.loads(speed.read_text().splitlines()[-1])
-        made |= {"speed": speed_table(line).to_markdown(), "speed facts": speed_facts(line)}
+    for name, (table_of, facts_of) in LATEST.items():
+        file = ROOT / f"benchmarks/{name}.jsonl"
+        if file.exists():
+            line = json.loads(file.read_text().splitlines()[-1])
+            made |= {name: table_of(line).to_markdown(), f"{name} facts": facts_of(line)}
     for name, content in made.items():
         before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
@@ -70,7 +77,7 @@ def draw_losses() -> None:
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
-    for page in (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/paper.md", ROOT / "docs/benchmark.md"):
+    for page in (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in PAGES)):
         text = page.read_text()
         if filled(text) != text:
             stale.append(page.name)

@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("detector", "exported"),
     ("explanations", "export"),
     ("pictures",),
+    ("serve",),
     ("benchmark",),
     ("doctor",),
     ("commands",),

@@ -25,6 +25,7 @@ from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
 from novanda.commands.reporting import report
 from novanda.commands.scoring import evaluate, score
+from novanda.commands.serving import serve
 from novanda.commands.terminal import failed, forget_output, print_line, say, usable_streams
 from novanda.errors import InputError, Interrupted, NovandaError
 
@@ -71,6 +72,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "fit": fit_command(given) if given[:1] == ["fit"] else fit,
         "score": score,
         "evaluate": evaluate,
+        "serve": serve,
         "explain": explain,
         "calibrate": calibrate,
         "drift": drift,

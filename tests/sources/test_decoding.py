@@ -24,6 +24,7 @@ from novanda.sources.decoding import (
     check_spec_for_files,
     conform,
     decode,
+    decode_bytes,
     decode_fully,
     pixel_digest,
     resize,
@@ -354,3 +355,26 @@ def test_digest_tells_pictures_apart_and_gray_alike() -> None:
     changed = COLOUR.copy()
     changed[-1, -1, -1] ^= 1
     assert pixel_digest(COLOUR) != pixel_digest(changed)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
+def test_bytes_are_decoded_as_files_are(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(COLOUR), **({} if suffix == "bmp" else {"exif": exif}))
+    expected, content = decode(path), path.read_bytes()
+
+    def opened(*words: Any, **named: Any) -> None:
+        raise AssertionError("the disk was touched")
+
+    monkeypatch.setattr("builtins.open", opened)
+    monkeypatch.setattr(Path, "open", opened)
+    np.testing.assert_array_equal(decode_bytes(content, "/etc/passwd"), expected)
+
+
+def test_bytes_that_are_no_image_or_too_large_a_one(tmp_path: Path) -> None:
+    content = save(tmp_path / "a.png", Image.fromarray(GRAY)).read_bytes()
+    assert decode_bytes(content, "it", max_pixels=GRAY.size).shape == (12, 16, 1)
+    for data, limit, reason in ((content, 191, "limit of 191"), (content[:60], None, "broken"), (b"", None, "empty")):
+        with pytest.raises(DataError, match=rf"^it: .*{reason}"):
+            decode_bytes(data, "it", limit)

@@ -6,6 +6,7 @@ Letters: N images, H height, W width, C channels. Pixels lie (H, W, C) here; sam
 from __future__ import annotations
 
 import hashlib
+import io
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -93,6 +94,21 @@ def decode_fully(path: Path) -> Decoded:
         return Decoded(np.ascontiguousarray(pixels), header, several_frames)
 
 
+def decode_bytes(data: bytes, name: str, max_pixels: int | None = None) -> np.ndarray:
+    """As `decode`, of a file that is in memory and came from a stranger; the disk is never touched.
+
+    Args:
+        data: the whole file.
+        name: what errors call it; nothing is opened by it.
+        max_pixels: refused from the header beyond this many, before a pixel is decoded; None: MAX_PIXELS.
+    """
+    with _only_data_errors(name):
+        image = _identify(name, io.BytesIO(data))
+        _checked_header(name, image, max_pixels)
+        image.load()
+        return np.ascontiguousarray(_pixels(name, _turned_upright(image)))
+
+
 def choose_side(shape: tuple[int, int] | None, sides: Sequence[int] | None = None) -> int:
     """The side of the square samples to make of images of one (height, width), or of several sizes (None).
 
@@ -174,7 +190,7 @@ def pixel_digest(pixels: np.ndarray) -> bytes:
 
 
 @contextmanager
-def _only_data_errors(path: Path) -> Iterator[None]:
+def _only_data_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except DataError:
@@ -198,7 +214,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         yield _identify(path, stream)
 
 
-def _identify(path: Path, stream: IO[bytes]) -> ImageFile.ImageFile:
+def _identify(path: Path | str, stream: IO[bytes]) -> ImageFile.ImageFile:
     """What Image.open does, less its warning for large images.
 
     Silencing that warning would mean warnings.catch_warnings, which threads must not share.
@@ -215,11 +231,12 @@ def _identify(path: Path, stream: IO[bytes]) -> ImageFile.ImageFile:
     raise DataError(f"{path}: not an image: the file does not begin like {', '.join(PILLOW_FORMATS)}")
 
 
-def _checked_header(path: Path, image: ImageFile.ImageFile) -> Header:
+def _checked_header(path: Path | str, image: ImageFile.ImageFile, max_pixels: int | None = None) -> Header:
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > most:
         raise DataError(
-            f"{path}: {width} x {height} pixels are more than the limit of {MAX_PIXELS:,}; make the image smaller"
+            f"{path}: {width} x {height} pixels are more than the limit of {most:,}; make the image smaller"
         )
     if min(width, height) < MIN_SIDE:
         raise DataError(f"{path}: {width} x {height} pixels; each side needs at least {MIN_SIDE}")
@@ -235,7 +252,7 @@ def _turned_upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _pixels(path: Path, image: Image.Image) -> np.ndarray:
+def _pixels(path: Path | str, image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise DataError(f"{path}: float pixels have no known white; save the image as 8 or 16 bit, or give an array")
     if image.mode.startswith("I"):
