@@ -16,7 +16,7 @@ def speed_table(line: Mapping[str, Any]) -> Table:
         training, memory = line["training"].get(name), line["memory_mib"].get(name)
         rows.append(
             (
-                methods.get(name).title,
+                _title(name, line.get("settings", {})),
                 *(_rate(training and training[precision]["images_per_second"]) for precision in ("auto", "32")),
                 "" if training is None else f"{training['auto']['share_of_peak']:.0%}",
                 "" if memory is None else f"{memory['peak']:.0f}",
@@ -36,6 +36,12 @@ def speed_table(line: Mapping[str, Any]) -> Table:
         *(("exported, images/s", "exported, one image, ms") if exported else ()),
     )
     return Table.of_texts("speed", "Speed and memory", header, rows)
+
+
+def _title(name: str, settings: Mapping[str, str]) -> str:
+    """A method's title, and what was not at its default."""
+    changed = settings.get(name, name).removeprefix(name).strip()
+    return methods.get(name).title + (f" ({changed})" if changed else "")
 
 
 def _exported_columns(name: str, exported: Mapping[str, Any]) -> tuple[str, ...]:
