@@ -1,7 +1,8 @@
-"""Draw docs/pictures/page*.png and explanation.png from the running service, in a real browser: `make screenshots`.
+"""Draw docs/pictures/page*.png, explanation*.png and report.png in a real browser: `make screenshots`.
 
 The images ship with scikit-learn (UCI's optical recognition of handwritten digits). A detector learns the digit 8, and
-the page is given eights that it has not seen and some of every other digit.
+the running service is given eights that it has not seen and some of every other digit. The report is that of the
+committed result lines.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sklearn.datasets import load_digits
 
 from novanda import Detector, Training, methods
+from novanda.benchmark.report import PAGE, make_report, write_report
 
-PICTURES = Path(__file__).resolve().parent.parent / "docs/pictures"
+RESULTS = Path(__file__).resolve().parent
+PICTURES = RESULTS.parent / "docs/pictures"
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"
 NORMAL = 8
 LOOKS = (
@@ -71,6 +74,17 @@ def open_page(browser: Browser, address: str, photos: Path, scheme: str, size: d
     return page
 
 
+def look_at_report(browser: Browser, out: Path, work: Path) -> None:
+    """The report of all committed lines, from its table of CIFAR-10 on."""
+    folders = sorted(path.parent for path in RESULTS.glob("*/results.jsonl"))
+    write_report(make_report(folders), work)
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto((work / PAGE).as_uri())
+    page.evaluate("document.querySelector('#table3').scrollIntoView()")
+    page.screenshot(path=out / "report.png")
+    page.close()
+
+
 def main() -> int:
     """Fit, serve, look."""
     parser = argparse.ArgumentParser(description="Draw the page's pictures for the docs.")
@@ -94,6 +108,7 @@ def main() -> int:
                 if name != "page-narrow":
                     page.screenshot(path=given.out / f"{name.replace('page', 'explanation')}.png")
                 page.close()
+        look_at_report(browser, given.out, Path(work) / "report")
         browser.close()
     return 0
 
