@@ -79,26 +79,31 @@ def test_killed_at_ten_random_moments_and_resumed(root: Path, spec: Path, tmp_pa
         process.start()
         return process
 
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    unbroken = tmp_path / "unbroken"
     start(tmp_path / "first").join(300)  # whatever is slow only once
     started = time.monotonic()
     start(unbroken).join(300)
     whole = time.monotonic() - started
-    moments, kills = random.Random(0), 0
-    for _ in range(10):
-        process = start(broken)
-        process.join(whole * moments.uniform(0.05, 0.5))
-        kills += process.is_alive()
-        process.kill()  # SIGKILL: nothing is cleaned up
-        process.join(60)
-    assert kills >= 3, "the moments were too late to break anything"
-    last = start(broken)
-    last.join(300)
-    assert last.exitcode == 0
-    assert len(figures(unbroken)) == 4
-    assert figures(broken) == figures(unbroken)
-    assert (broken / "results.jsonl").read_bytes().count(b"\n") == 4, "no cell has two lines"
-    assert not list((broken / "work").glob("*")), "nothing is left over"
+    expected = figures(unbroken)
+    assert len(expected) == 4
+    moments, kills, rounds = random.Random(0), 0, 0
+    while True:
+        out = tmp_path / f"broken-{rounds}"
+        process = start(out)
+        process.join(whole * moments.uniform(0.02, 0.9) if kills < 10 else 300)
+        if process.is_alive():
+            process.kill()  # SIGKILL: nothing is cleaned up
+            process.join(60)
+            kills += 1
+            continue
+        assert process.exitcode == 0
+        assert figures(out) == expected
+        assert (out / "results.jsonl").read_bytes().count(b"\n") == 4, "no cell has two lines"
+        assert not list((out / "work").glob("*")), "nothing is left over"
+        if kills == 10:
+            return
+        rounds += 1  # finished before its moment came; the next moments break another
+        assert rounds < 100, "on this machine no moment is early enough to break anything"
 
 
 @pytest.mark.slow  # each of its eleven runs imports torch three times
