@@ -122,30 +122,48 @@ def test_a_name_that_nothing_has_is_refused(words: dict[str, list[str]], reason:
         chosen(table3(), **words)  # type: ignore[arg-type]
 
 
-def line(cell: Cell, fit: float, score: float) -> dict[str, Any]:
-    return {"key": cell.key, "cell": cell.to_json(), "fit_seconds": fit, "score_seconds": score}
+def line(cell: Cell, fit: float, score: float, train: int = 5000, test: int = 2000) -> dict[str, Any]:
+    sizes = {"train": train, "test_normal": 1000, "test_novel": test - 1000}
+    return {"key": cell.key, "cell": cell.to_json(), "fit_seconds": fit, "score_seconds": score, "sizes": sizes}
+
+
+def nda(width: int = 64, data_set: str = "cifar10", epochs: int = 10) -> Cell:
+    name = "airplane" if data_set == "cifar10" else "0"
+    method, training = NDA(width=width), Training(epochs=epochs)
+    return Cell(data_set=data_set, normal_class=name, protocol="one_vs_rest", method=method, training=training)
 
 
 def test_estimates_take_the_most_similar_lines() -> None:
-    def cell(method: NDA, data_set: str = "cifar10", epochs: int = 10) -> Cell:
-        training = Training(epochs=epochs)
-        name = "airplane" if data_set == "cifar10" else "0"
-        return Cell(data_set=data_set, normal_class=name, protocol="one_vs_rest", method=method, training=training)
-
     lines: list[dict[str, Any]] = [
-        line(cell(NDA(width=32)), 100, 1),
-        line(cell(NDA(width=32), epochs=20), 400, 3),
-        line(cell(NDA(width=32), "mnist"), 70, 7),
-        line(cell(NDA()), 1000, 5),
-        {"key": "x", "cell": cell(NDA(width=8)).to_json(), "error": "failed"},
+        line(nda(32), 100, 1),
+        line(nda(32, epochs=20), 400, 3),
+        line(nda(32, "mnist"), 70, 7),
+        line(nda(), 1000, 5),
+        {"key": "x", "cell": nda(8).to_json(), "error": "failed"},
     ]
     # 100 s for 10 epochs and 400 s for 20: at 5 epochs 51 s and 103 s, and the median lies between.
-    assert seconds_of(cell(NDA(width=32), epochs=5), lines) == pytest.approx((51 + 103) / 2)
-    assert seconds_of(cell(NDA(width=32), "mnist", epochs=10), lines) == pytest.approx(77)
-    assert seconds_of(cell(NDA(width=32), "fashion_mnist", epochs=10), lines) == pytest.approx(101), "of 101, 203, 77"
-    assert seconds_of(cell(NDA(width=8), epochs=10), lines) == pytest.approx((101 + 203) / 2), "of 77, 101, 203, 1005"
+    assert seconds_of(nda(32, epochs=5), lines) == pytest.approx((51 + 103) / 2)
+    assert seconds_of(nda(32, "mnist"), lines) == pytest.approx(77)
+    assert seconds_of(nda(32, "fashion_mnist"), lines) == pytest.approx(101), "of 101, 203, 77"
+    assert seconds_of(nda(8), lines) == pytest.approx((101 + 203) / 2), "of 77, 101, 203, 1005"
     pca = Cell(data_set="cifar10", normal_class="cat", protocol="one_vs_rest", method=PCA())
     assert seconds_of(pca, lines) is None
-    said = estimate([cell(NDA(), epochs=10), pca], lines, jobs=2)
+    said = estimate([nda(), pca], lines, jobs=2)
     assert said.startswith("2 to run, about 0.1 hours 2 at a time")
     assert "1 of them are of a method that has no line yet" in said
+
+
+def test_estimates_are_scaled_by_how_many_images_there_are() -> None:
+    """COIL has 57 images of an object: another method's line there tells so."""
+    coil = Cell(data_set="coil20", normal_class="obj1", protocol="angle_blocks", method=PCA(), image_size=32)
+    lines = [line(nda(), 500, 20, train=5000, test=10_000), line(coil, 1, 1, train=50, test=1500)]
+    other = Cell(
+        data_set="coil20",
+        normal_class="obj2",
+        protocol="angle_blocks",
+        method=NDA(),
+        training=Training(epochs=40),
+        image_size=32,
+    )
+    assert seconds_of(other, lines) == pytest.approx(500 * 4 * 50 / 5000 + 20 * 1500 / 10_000)
+    assert seconds_of(other, lines[:1]) == pytest.approx(500 * 4 + 20), "nothing is known of COIL"

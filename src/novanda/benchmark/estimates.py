@@ -12,25 +12,49 @@ Line = Mapping[str, Any]
 
 
 def seconds_of(cell: Cell, lines: Iterable[Line]) -> float | None:
-    """Seconds this cell should take: the median of the most similar lines, training scaled by epochs; None: no idea.
+    """Seconds this cell should take: the median of the most similar lines; None: no idea.
 
     Most similar are lines of the same method with the same settings on the same data set by the same protocol, then
-    those with the same settings on any data, then those of the same method at all.
+    those with the same settings on any data, then those of the same method at all. Training is scaled by epochs and by
+    the number of images trained on, scoring by that of images tested on, as far as any line tells those of this cell.
     """
     specification = cell.to_json()
-    same = [line for line in lines if "error" not in line and line["cell"]["method"]["name"] == cell.method.name]
+    finished = [line for line in lines if "error" not in line]
+    here = [line for line in finished if _on_the_same_images(line, specification)]
+    same = [line for line in finished if line["cell"]["method"]["name"] == cell.method.name]
     similar = [line for line in same if line["cell"]["method"] == specification["method"]]
-    alike = [line for line in similar if all(line["cell"][k] == specification[k] for k in ("data_set", "protocol"))]
-    epochs = specification["training"]["epochs"]
+    alike = [line for line in similar if _on_the_same_images(line, specification)]
     for group in (alike, similar, same):
         if group:
             seconds: float = median(
-                line["fit_seconds"] * (epochs / line["cell"]["training"]["epochs"] if cell.learns else 1)
-                + line["score_seconds"]
+                line["fit_seconds"] * _epochs(cell, line) * _ratio(here, line, _trained)
+                + line["score_seconds"] * _ratio(here, line, _tested)
                 for line in group
             )
             return seconds
     return None
+
+
+def _on_the_same_images(line: Line, specification: Mapping[str, Any]) -> bool:
+    return all(line["cell"][name] == specification[name] for name in ("data_set", "protocol"))
+
+
+def _epochs(cell: Cell, line: Line) -> float:
+    asked, were = cell.to_json()["training"]["epochs"], line["cell"]["training"]["epochs"]
+    return float(asked / were) if cell.learns else 1.0
+
+
+def _trained(line: Line) -> int:
+    return int(line["sizes"]["train"])
+
+
+def _tested(line: Line) -> int:
+    return int(line["sizes"]["test_normal"] + line["sizes"]["test_novel"])
+
+
+def _ratio(here: Sequence[Line], line: Line, size: Any) -> float:
+    """How many images the cell has for each of the line's; 1 where no line has the cell's data set and protocol."""
+    return float(median(size(each) for each in here) / size(line)) if here else 1.0
 
 
 def estimate(cells: Sequence[Cell], lines: Sequence[Line], jobs: int = 1) -> str:
