@@ -129,7 +129,8 @@ def norms_table(cells: Sequence[Cell], results: Results) -> Table:
         settings = (class_name(cell), method["pyramid_weighting"], method["latent_reduction"])
         line = results.get(cell.key)
         if line is None or "error" in line:
-            rows.append((*settings, MISSING, MISSING, "" if line is None else line["error"].partition(". Try")[0]))
+            shown, why = (MISSING, "") if line is None else (FAILED, line["error"].partition(". Try")[0])
+            rows.append((*settings, shown, shown, why))
             continue
         scale = float(np.prod(line["sizes"]["sample"])) if method["pyramid_weighting"] == "sum" else 1.0
         first, last = (line["history"][place]["laplacian"] / scale for place in (0, -1))
