@@ -98,6 +98,11 @@ def structured_images(count: int, seed: int = 0) -> np.ndarray:
     return values.permute(0, 2, 3, 1).contiguous().numpy()
 
 
+def _named(name: str) -> Method:
+    """The one of `image_methods` that has this name."""
+    return next(method for method in image_methods() if method.name == name)
+
+
 # 72 views of each image by a WRN-10-4 would take longer than all the rest together.
 SMALLER: dict[type[Method], Method] = {methods.Geometric: methods.Geometric(widening=1, dirichlet_samples=16)}
 
@@ -302,7 +307,7 @@ def memory_here(name: str, sizes: Sizes) -> dict[str, float]:
     """Peak memory of this process before and after one epoch of a method's training."""
     images = structured_images(sizes.batch_size * sizes.steps)
     before = peak_mib()
-    with closing(training_epochs(methods.get(name)(), images, sizes, "auto")) as epochs:  # type: ignore[type-var]
+    with closing(training_epochs(_named(name), images, sizes, "auto")) as epochs:  # type: ignore[type-var]
         next(epochs)
     return {"before": before, "peak": peak_mib()}
 
