@@ -283,7 +283,7 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_bench_dry_run(run: Run, tmp_path: Path) -> None:
     done = run("bench", "core", "--out", tmp_path / "b", "--dry-run")
     assert done.code == 0
-    assert re.fullmatch(r"\d+ to run, about 0.0 hours 1 at a time.*; \d+ of them are of a method .*\n", done.err)
+    assert re.fullmatch(r"\d+ to run; \d+ of a method that has no line yet\n", done.err)
     chosen = run("bench", "core", "--out", tmp_path / "b", "--dry-run", "--only", "ship (pca|near)")
     assert [line.rpartition(" [")[0] for line in chosen.out.splitlines()] == [
         "cifar10:ship pca one_vs_rest seed 0",

@@ -12,6 +12,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,46 @@ def test_a_cell_that_another_process_holds_is_left_to_it(root: Path, tmp_path: P
     assert [result["key"] for result in results] == [free.key]
     assert f"{held}: another process is running it" in said
     assert [r["key"] for r in run_cells([held, free], tmp_path, root, say=said.append)] == [held.key, free.key]
+
+
+def holder(lock: Path) -> int | None:
+    """The process that holds a lock file, by the kernel's own list."""
+    if not lock.exists():
+        return None
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(lock.stat().st_ino):
+            return int(words[4])
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs the kernel's list of locks")
+def test_a_worker_that_the_system_kills_costs_no_other_cell(root: Path, tmp_path: Path) -> None:
+    training = Training(epochs=500, batch_size=2, device="cpu", precision="32")  # it never ends by itself
+    doomed = coil(method=AutoEncoder(width=16, latent_dim=4), training=training)
+    others = [coil(), coil(method=NearestNeighbour()), coil(method=OCSVM())]
+    lock, killed = work_file(tmp_path, doomed.key, "lock"), 0
+    done = threading.Event()
+
+    def kill_it() -> None:
+        nonlocal killed
+        while not done.wait(0.2):
+            process = holder(lock)
+            if process is not None and work_file(tmp_path, doomed.key, "checkpoint").exists():
+                os.kill(process, signal.SIGKILL)
+                killed += 1
+                done.wait(2)
+
+    thread = threading.Thread(target=kill_it)
+    thread.start()
+    try:
+        results = run_cells([doomed, *others], tmp_path, root, jobs=2, say=lambda _: None)
+    finally:
+        done.set()
+        thread.join()
+    assert killed == 2, "it gets a second chance"
+    assert "ended by the system, twice" in results[0]["error"]
+    assert all("error" not in result for result in results[1:])
 
 
 def test_a_cell_finished_by_another_process_meanwhile_is_not_run_again(

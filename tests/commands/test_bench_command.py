@@ -9,6 +9,7 @@ import pytest
 from novanda.benchmark.cells import Cell
 from novanda.cli import main
 from novanda.commands import benching
+from novanda.errors import Interrupted
 from novanda.methods import PCA, NearestNeighbour
 
 CELLS = """
@@ -44,9 +45,41 @@ def test_cells_of_ones_own(spec: Path, root: Path, tmp_path: Path, capsys: pytes
     assert bench("--spec", spec, *where, "--dry-run") == 0
     listed = capsys.readouterr()
     assert [line.endswith(" done") for line in listed.out.splitlines()] == [True, False, True]
-    assert listed.err.startswith("1 to run, about 0.0 hours")
+    assert listed.err == "1 to run; 1 of a method that has no line yet\n", "the nearest neighbour has not run yet"
     assert bench("--spec", spec, *where) == 0
     assert capsys.readouterr().err.startswith("3 cells, 2 done before, 1 to run")
+
+
+def test_seeds_go_with_cells_of_ones_own_and_a_budget_does_not(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("--spec", spec, "--out", tmp_path / "r", "--methods", "knn", "--seeds", "4,7", "--dry-run") == 0
+    assert [line.split()[-2] for line in capsys.readouterr().out.splitlines()] == ["4", "7"]
+    assert bench("--spec", spec, "--out", tmp_path / "r", "--budget", "quick") == 2
+    assert "--budget is a study's" in capsys.readouterr().err
+
+
+def test_somebody_elses_lines_beside_ours_do_no_harm(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("a", '{"key": "x"}\n'), ("b", "no JSON\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.jsonl").write_text(content)
+    assert bench("--spec", spec, "--out", tmp_path / "r", "--dry-run") == 0
+    assert capsys.readouterr().err == "3 to run; 3 of a method that has no line yet\n"
+
+
+def test_ctrl_c_says_how_to_go_on_with_bench(
+    spec: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Interrupted("stopped in epoch 2; add --resume")
+
+    monkeypatch.setattr("novanda.benchmark.engines.run_cell", stop)
+    assert bench("--spec", spec, "--out", tmp_path / "r", "--data-root", root) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "give the same command to go on" in said
+    assert "--resume" not in said
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import joblib
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from novanda.benchmark.cells import Cell, describe
 from novanda.benchmark.results import append_result, read_results
@@ -62,12 +63,19 @@ def run_cells(
                 continue
             append_result(path, result)
             if "error" not in result:  # the epochs of a cell that failed while scoring are still good
-                for ending in ("checkpoint", "curve.json", "lock"):
-                    work_file(out, result["key"], ending).unlink(missing_ok=True)
+                _clear(out, result["key"])
             say(describe(result))
             watch(result)
     done = read_results(path)
     return [done[cell.key] for cell in cells if cell.key in done]
+
+
+def _clear(out: Path, key: str) -> None:
+    """Delete what a finished cell needed on its way, and what a kill in the middle of writing may have left."""
+    for ending in ("checkpoint", "curve.json", "lock"):
+        work_file(out, key, ending).unlink(missing_ok=True)
+    for torn in out.glob(f"*/.{key}.*.partial"):
+        torn.unlink(missing_ok=True)
 
 
 def _by_joblib(
@@ -75,9 +83,32 @@ def _by_joblib(
 ) -> Iterator[dict[str, Any]]:
     if address is not None:
         raise InputError(f"an address is for the ray engine; got {address!r} with joblib")
-    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
-        runner = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from runner(joblib.delayed(_run_in_job)(cell, out, root, threads, os.getpid()) for cell in cells)
+    left = {cell.key: cell for cell in cells}
+    deaths = dict.fromkeys(left, 0)
+    while left:
+        begun = time.time()
+        try:
+            with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
+                runner = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+                job = joblib.delayed(_run_in_job)
+                calls = [job(cell, out, root, threads, os.getpid()) for cell in left.values()]
+                for result in runner(calls):
+                    left.pop(result["key"], None)
+                    yield result
+            return
+        except TerminatedWorkerError:
+            # The system ended a worker, and loky the others with it. Whose fault it was nobody can tell, so those that
+            # were running get a second chance, after all that were not.
+            suspects = [cell for cell in left.values() if _claimed_since(begun, work_file(out, cell.key, "lock"))]
+            for cell in suspects:
+                del left[cell.key]
+                deaths[cell.key] += 1
+                if deaths[cell.key] > 1:
+                    yield _failure(cell, "its process was ended by the system, twice: perhaps memory ran out")
+                else:
+                    left[cell.key] = cell
+            if not suspects:
+                raise
 
 
 def _by_ray(
@@ -100,11 +131,17 @@ def _by_ray(
         folders = out.absolute(), root.absolute()
         queue = list(cells)
         running: list[Any] = []
+        cells_of: dict[Any, Cell] = {}
         while queue or running:
             while queue and len(running) < jobs:
-                running.append(task.remote(queue.pop(0), *folders, threads, None))
-            finished, running = ray.wait(running)
-            yield from ray.get(finished)
+                cell = queue.pop(0)
+                running.append(task.remote(cell, *folders, threads, None))
+                cells_of[running[-1]] = cell
+            (finished,), running = ray.wait(running)
+            try:
+                yield ray.get(finished)
+            except ray.exceptions.RayError as error:  # its machine or its process is gone
+                yield _failure(cells_of[finished], str(error).strip().splitlines()[0])
     finally:
         if started:
             ray.shutdown()
@@ -124,17 +161,20 @@ def _run_in_job(cell: Cell, out: Path, root: Path, threads: int, driver: int | N
     torch.set_num_threads(threads)
     with claimed(work_file(out, cell.key, "lock")) as mine:
         if not mine:
-            return {"elsewhere": str(cell)}
+            return {"key": cell.key, "elsewhere": str(cell)}
         known = read_results(out / "results.jsonl").get(cell.key)
         if known is not None and "error" not in known:  # finished by another process since this one made its list
-            return {"elsewhere": str(cell)}
+            return {"key": cell.key, "elsewhere": str(cell)}
         try:
             return run_cell(cell, out, root)
         except Interrupted:
             raise  # Ctrl-C is no fault of the cell's
         except Exception as error:  # whatever it is, it must not cost the other cells
-            reason = str(error) if isinstance(error, NovandaError) else repr(error)
-            return {"key": cell.key, "cell": cell.to_json(), "error": reason, "commit": commit(), "finished": now()}
+            return _failure(cell, str(error) if isinstance(error, NovandaError) else repr(error))
+
+
+def _failure(cell: Cell, reason: str) -> dict[str, Any]:
+    return {"key": cell.key, "cell": cell.to_json(), "error": reason, "commit": commit(), "finished": now()}
 
 
 def _cores() -> int:
@@ -154,7 +194,12 @@ def claimed(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        os.utime(path)
         yield True
+
+
+def _claimed_since(moment: float, path: Path) -> bool:
+    return path.exists() and path.stat().st_mtime >= moment
 
 
 def _end_with(driver: int) -> None:

@@ -62,5 +62,9 @@ def estimate(cells: Sequence[Cell], lines: Sequence[Line], jobs: int = 1) -> str
     found = [seconds_of(cell, lines) for cell in cells]
     known = [seconds for seconds in found if seconds is not None]
     unknown = len(found) - len(known)
-    sentence = f"{len(cells)} to run, about {sum(known) / 3600 / jobs:.1f} hours {jobs} at a time, by earlier lines"
-    return sentence + (f"; {unknown} of them are of a method that has no line yet" if unknown else "")
+    said = [f"{len(cells)} to run"]
+    if known:
+        said.append(f"about {sum(known) / 3600 / jobs:.1f} hours {jobs} at a time for {len(known)}, by earlier lines")
+    if unknown:
+        said.append(f"{unknown} of a method that has no line yet")
+    return "; ".join(said)

@@ -116,8 +116,10 @@ class Group:
         if not there:
             return Entry(FAILED, "failed", tuple(run.key for run in self.runs)) if self.runs else missing()
         runs = [run for run in self.done if run.normal_class in there]
+        failed = sum(run.error is not None and run.normal_class in classes for run in self.runs)
+        lost = f" ({failed} failed)" if failed else ""
         if len(there) < len(classes):
-            return Entry(f"{len(there)} of {of} classes", "missing", tuple(run.key for run in runs))
+            return Entry(f"{len(there)} of {of} classes{lost}", "missing", tuple(run.key for run in runs))
         by_class: dict[str, list[float]] = {}
         by_repeat: dict[tuple[Any, ...], dict[str, float]] = {}
         for run in runs:
@@ -126,7 +128,7 @@ class Group:
             repeat = by_repeat.setdefault((run.cell["seed"], run.cell["protocol"]), {})
             repeat[run.normal_class] = value
         whole = [statistics.fmean(each.values()) for each in by_repeat.values() if len(each) == len(classes)]
-        more = f" ({len(classes)} of {of} classes)" if len(classes) < of else ""
+        more = (f" ({len(classes)} of {of} classes)" if len(classes) < of else "") + lost
         return _measured(statistics.fmean(map(statistics.fmean, by_class.values())), whole, runs, more)
 
 

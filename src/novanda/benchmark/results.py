@@ -15,18 +15,20 @@ from novanda.errors import DataError
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
     """Result lines by key, the last of each; a torn last line (a killed run) is dropped, any other is an error.
 
-    What no newline ends is torn even if it happens to be whole: `append_result` would cut it off.
+    A failure does not undo what was finished before it. What no newline ends is torn even if it happens to be whole:
+    `append_result` would cut it off.
     """
     if not path.exists():
         return {}
     lines = path.read_bytes().split(b"\n")
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines[:-1], 1):
         if not line.strip():
             continue
         try:
             result = json.loads(line)
-            results[result["key"]] = result
+            if "error" not in result or "error" in results.get(result["key"], {"error": ""}):
+                results[result["key"]] = result
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} line {number} is no result line ({error}); mend or delete that line") from error
     return results

@@ -6,13 +6,14 @@ import contextlib
 import re
 import runpy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from novanda.commands.terminal import DataRoot, argument, on_terminal, print_line, say
-from novanda.errors import InputError, Interrupted
+from novanda.errors import DataError, InputError, Interrupted
 
 if TYPE_CHECKING:
     from novanda.benchmark.cells import Cell
@@ -28,7 +29,7 @@ def bench(
     classes: Names = None,
     data_sets: Names = None,
     seeds: Annotated[str | None, argument(metavar="N,N")] = None,
-    budget: Budget = "quick",
+    budget: Annotated[Budget | None, argument()] = None,
     epochs: Annotated[int | None, argument(metavar="N")] = None,
     spec: Annotated[Path | None, argument(metavar="FILE.py")] = None,
     only: Annotated[str | None, argument(metavar="PATTERN")] = None,
@@ -47,7 +48,7 @@ def bench(
         classes: only these as the normal class, such as car,plane.
         data_sets: only these.
         seeds: run each cell with each of these; otherwise the study's own, mostly 0.
-        budget: "quick": minutes a cell on one core; "authors": as each method's authors train it.
+        budget: "quick", unless given: minutes a cell on one core; "authors": as each method's authors train it.
         epochs: passes over the normals in place of the budget's.
         spec: in place of a study: a Python file of yours that sets `cells` to a list of
             novanda.benchmark.cells.Cell. It is run, so it must be your own.
@@ -82,7 +83,7 @@ def bench(
     try:
         with _live_table(cells) as watch:
             results = run_cells(cells, out, root, jobs=jobs, engine=engine, address=address, say=say, watch=watch)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):  # with one job, training itself says what it kept
         raise Interrupted(f"stopped; finished cells are kept in {out}; give the same command to go on") from None
     failed = sum("error" in result for result in results)
     if failed:
@@ -99,12 +100,15 @@ def _list(cells: Sequence[Cell], out: Path, jobs: int) -> int:
     for cell in cells:
         print_line(f"{cell}{' done' if cell.key in done else ''}")
     # What ran for another study tells as much: its folder lies beside this one.
-    lines = [line for path in out.absolute().parent.glob("*/results.jsonl") for line in read_results(path).values()]
+    lines = []
+    for path in out.absolute().parent.glob("*/results.jsonl"):
+        with contextlib.suppress(DataError):  # somebody else's file of that name
+            lines += [line for line in read_results(path).values() if {"cell", "sizes", "fit_seconds"} <= line.keys()]
     say(estimate([cell for cell in cells if cell.key not in done], lines, jobs))
     return 0
 
 
-def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: Budget) -> list[Cell]:
+def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: Budget | None) -> list[Cell]:
     from novanda.benchmark.cells import Cell
     from novanda.benchmark.studies import STUDIES
 
@@ -113,7 +117,10 @@ def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: B
     if spec is None:
         if study not in STUDIES:
             raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
-        return STUDIES[study](seeds, budget) if seeds else STUDIES[study](budget=budget)
+        chosen = budget or "quick"
+        return STUDIES[study](seeds, chosen) if seeds else STUDIES[study](budget=chosen)
+    if budget is not None:
+        raise InputError("--budget is a study's; the cells of --spec name their own training")
     if not spec.is_file():
         raise InputError(f"{spec} is no file; --spec is a Python file that sets `cells`")
     try:
@@ -122,7 +129,7 @@ def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: B
         raise InputError(f"{spec} fails: {error!r}") from error
     if not isinstance(found, list | tuple) or not all(isinstance(cell, Cell) for cell in found):
         raise InputError(f"{spec} must set `cells` to a list of novanda.benchmark.cells.Cell")
-    return list(found)
+    return [replace(cell, seed=seed) for cell in found for seed in seeds] if seeds else list(found)
 
 
 def _split(names: str | None) -> list[str]:

@@ -132,7 +132,8 @@ def fitted_dirichlet(mean_logs: Tensor, most_steps: int = 1000, tolerance: float
     """Maximum-likelihood Dirichlet parameters from the mean log responses: (..., K) float64 -> (..., K).
 
     Minka's fixed point (2000): digamma(a_k) = digamma(sum a) + mean log y_k, begun at a = 1, until no entry moves by
-    more than `tolerance` of itself. Responses that hardly vary have parameters without bound; they stop at 1e6.
+    more than `tolerance` of itself. Responses that hardly vary have parameters without bound; they stop at 1e6. Where a
+    net is nearly certain (mean response beyond 0.99) the steps end short of the maximum, with smaller parameters.
     """
     parameters = torch.ones_like(mean_logs)
     for _ in range(most_steps):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from novanda.benchmark import published
@@ -82,26 +82,34 @@ def negatives_grid(runs: Sequence[Run]) -> Table:
     """Does the negative augmentation carry anything? Estimators by kind of negatives; not in the paper."""
     fields = (*_WEIGHTS, "negatives")
     rows: list[tuple[Entry, ...]] = []
-    for number, base in enumerate(_bases(runs, fields)):
+    wanted = {
+        words: [{**dict(zip(_WEIGHTS, on, strict=True)), "negatives": kind} for kind in _NEGATIVES]
+        for words, on in _ESTIMATORS.items()
+    }
+    for number, every in enumerate(_bases(runs, fields)):
+        base = every.showing(each for row in wanted.values() for each in row)
         for words, on in _ESTIMATORS.items():
-            weights = dict(zip(_WEIGHTS, on, strict=True))
-            cells = [base.find({**weights, "negatives": kind}) for kind in _NEGATIVES]
+            cells = [base.find(each) for each in wanted[words]]
             if not any(cells) and number:
                 continue
             moot = missing("no negatives enter") if not (on[0] or on[1]) else missing()
-            means = [base.mean(group, moot if place else missing()) for place, group in enumerate(cells)]
             repeats = next((group.repeats() for group in cells if group), "")
-            rows.append((text(words), text(base.description), text(repeats), *means))
+            head = (text(base.description), text(repeats))
+            for name in base.shared:
+                entries = [moot if group is None else group.entry(name) for group in cells]
+                rows.append((text(words), text(name), *head, *entries))
+            rows.append((text(words), text("mean"), *head, *(base.mean(group, moot) for group in cells)))
     if not rows:
-        rows = [(text(words), missing(), text(""), *[missing()] * 3) for words in _ESTIMATORS]
-    header = ("estimators", "settings, budget, protocol", "repeats", *(f"negatives: {kind}" for kind in _NEGATIVES))
+        rows = [(text(words), text("mean"), missing(), text(""), *[missing()] * 3) for words in _ESTIMATORS]
+    negatives = (f"negatives: {kind}" for kind in _NEGATIVES)
+    header = ("estimators", "normal class", "settings, budget, protocol", "repeats", *negatives)
     notes = (
-        "Mean AUROC on CIFAR-10, all measured; the paper has no such table. Shuffled: other images' local maps as "
+        "AUROC on CIFAR-10, all measured; the paper has no such table. Shuffled: other images' local maps as "
         "negatives. None: positive pairs alone. Without the local and the global estimator no negatives enter the "
-        "loss.",
+        "loss: that one figure stands in the first column.",
     )
     return Table(
-        "negatives_grid", "Does the negative augmentation carry anything?", header, tuple(rows), notes, words=3
+        "negatives_grid", "Does the negative augmentation carry anything?", header, tuple(rows), notes, words=4
     )
 
 
@@ -138,8 +146,13 @@ class _Base:
         """The group with these values and, of what else the ablation varies, the whole method's."""
         return next((group for values, group in self.groups if values == {**_whole(values), **wanted}), None)
 
+    def showing(self, wanted: Iterable[Mapping[str, Any]]) -> _Base:
+        """The same, its shared classes those of the groups that a table shows: other runs must not decide on them."""
+        sides = [set(group.classes) for group in map(self.find, wanted) if group is not None and group.classes]
+        return replace(self, shared=tuple(name for name in self.classes if sides and all(name in s for s in sides)))
+
     def mean(self, group: Group | None, otherwise: Entry) -> Entry:
-        """Over the classes that all groups of this base have, so that its rows can be compared."""
+        """Over the classes that all groups shown of this base have, so that rows can be compared."""
         if group is None:
             return otherwise
         if group.classes and not self.shared:
@@ -151,7 +164,8 @@ def _ablation(
     name: str, title: str, columns: tuple[str, ...], settings: Sequence[_Setting], runs: Sequence[Run]
 ) -> Table:
     """Every published setting once, at the budget with the most of them or as not run; at others what was run."""
-    bases = _bases(runs, tuple(dict.fromkeys(field for setting in settings for field in setting.wanted)))
+    fields = tuple(dict.fromkeys(field for setting in settings for field in setting.wanted))
+    bases = [base.showing(setting.wanted for setting in settings) for base in _bases(runs, fields)]
     classes = sorted({c for base in bases for c in base.classes}, key=lambda c: class_place("cifar10", c))
     rows: list[tuple[Entry, ...]] = []
     for number, base in enumerate(bases or (None,)):
