@@ -438,3 +438,14 @@ def test_a_device_or_folder_is_never_replaced_and_a_link_is_followed(tmp_path: P
         file.write(b"new")
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_private_file_stays_private(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+    path.chmod(0o600)
+    with written_atomically(path) as file:
+        file.write(b"new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import secrets
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
     file = partial.open("xb")
     try:
         with file:
+            if path.exists():  # a file that its owner made private stays so
+                os.chmod(partial, stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())

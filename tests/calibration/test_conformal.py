@@ -348,3 +348,19 @@ def test_any_json_gives_a_calibration_or_a_model_file_error(value: Any) -> None:
     except ModelFileError:
         return
     assert calibration.to_json() == value
+
+
+def test_after_confirmed_alarms_no_lower_rate_is_taken() -> None:
+    """Picked above the old threshold they lie below that of a lower rate, which they would drag down."""
+    calibration = Calibration(np.arange(99.0), 0.2)
+    after = calibration.with_false_alarms(np.array([80.5, 81.5, 200.0]))
+    assert (after.confirmed, len(after)) == (3, 102)
+    assert after.with_rate(0.3).confirmed == 3
+    with pytest.raises(InputError, match=r"3 confirmed false alarms were picked at a false-alarm rate of 0\.2"):
+        after.with_rate(0.1)
+    again = Calibration.from_json(json.loads(json.dumps(after.to_json())))
+    assert (again, again.confirmed) == (after, 3)
+    assert "confirmed" not in calibration.to_json(), "files without any stay as they were"
+    for wrong in (-1, 200, True, 1.5):
+        with pytest.raises(InputError, match="confirmed is a whole number"):
+            Calibration(np.arange(99.0), 0.2, wrong)  # type: ignore[arg-type]  # what a file may hold

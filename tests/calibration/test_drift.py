@@ -123,3 +123,12 @@ def test_scores_that_can_not_serve_are_refused(wrong: Any) -> None:
 def test_levels_out_of_range_are_refused(level: Any) -> None:
     with pytest.raises(InputError, match="the level is a number"):
         against(np.arange(3.0), np.arange(99.0), level=level)
+
+
+@pytest.mark.parametrize("level", [0.2, 0.01, 1e-6, 1e-320])
+def test_the_fewest_scores_that_could_show_drift_are_just_enough(level: float) -> None:
+    few = required_scores(level)
+    for p_value in (0.0, 1.0):
+        grown, _ = _stakes(np.full(few, p_value))
+        assert grown[-1] >= -math.log(level)
+        assert few == 1 or grown[-2] < -math.log(level)

@@ -264,3 +264,40 @@ def test_nothing_is_decided_without_held_out_normals_until_some_are_given(
     found = Detector.load(path)
     assert found.calibration() == Calibration(found.calibration().scores, 0.05)
     assert len(found.calibration()) == 70
+
+
+def test_a_spreadsheets_false_is_no_false_alarm(run: Run, zeros: Path, tmp_path: Path) -> None:
+    model, scores = tmp_path / "m.novanda", tmp_path / "s.csv"
+    model.write_bytes((zeros / "zeros.novanda").read_bytes())
+    run("score", model, zeros / "normal", "--out", scores)
+    scores.write_text(scores.read_text().replace(",false,", ",FALSE,").replace(",true,", ",TRUE,"))
+    done = run("calibrate", model, "--confirm", scores)
+    assert done.code == 2
+    assert "nobody has picked" in done.err
+
+
+def test_normals_given_twice_are_told(run: Run, zeros: Path, tmp_path: Path) -> None:
+    model = tmp_path / "m.novanda"
+    model.write_bytes((zeros / "zeros.novanda").read_bytes())
+    assert "given before" not in run("calibrate", model, zeros / "normal").err
+    assert "seem to have been given before" in run("calibrate", model, zeros / "normal").err
+    assert "given before" not in run("calibrate", model, zeros / "normal", "--replace").err
+
+
+def test_heat_is_measured_anew_where_it_was_of_trained_on_or_replaced_normals(
+    run: Run, zeros: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bare"
+    run("fit", zeros / "train", "--out", path, "--method", "pca", "--pca.components", 8, "--calibration-fraction", 0)
+    before = Detector.load(path).heat_
+    assert before is not None
+    assert not before.held_out
+    run("calibrate", path, zeros / "normal")
+    after = Detector.load(path).heat_
+    assert after is not None
+    assert after.held_out
+    assert after.value > before.value
+    run("calibrate", path, zeros / "novel", "--replace", "--false-alarm-rate", 0.2)
+    other = Detector.load(path).heat_
+    assert other is not None
+    assert other.value > after.value, "these images have another scale"

@@ -209,7 +209,7 @@ def test_when_all_places_are_taken_clients_are_told_to_come_back(
 def test_a_score_that_takes_too_long(connect: Connect, images: np.ndarray, held: threading.Event) -> None:
     client = connect(seconds=0.3)
     answer = client.post("/v1/score", files=parts(("a.png", png(images[0]))))
-    assert (answer.status_code, answer.json()["error"]) == (503, "busy")
+    assert (answer.status_code, answer.json()["error"]) == (408, "too_slow")
     held.set()
     deadline = time.monotonic() + 20
     while client.post("/v1/score", files=parts(("a.png", png(images[0])))).status_code != 200:

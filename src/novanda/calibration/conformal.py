@@ -68,6 +68,7 @@ class Calibration:
     Attributes:
         scores: (n,) float64, finite, ascending, read-only; given in any order, copied and sorted here.
         false_alarm_rate: strictly between 0 and 1, and at least 1 / (n + 1).
+        confirmed: how many of the scores are of confirmed false alarms, see `with_false_alarms`.
 
     Raises:
         InputError: the rate is not strictly between 0 and 1, or the scores are not a 1-D array of numbers.
@@ -76,6 +77,7 @@ class Calibration:
 
     scores: np.ndarray
     false_alarm_rate: float
+    confirmed: int = 0
 
     def __post_init__(self) -> None:
         rate = _check_rate(self.false_alarm_rate)
@@ -99,6 +101,8 @@ class Calibration:
                 f"a false-alarm rate of {rate:g} needs at least {needed} calibration normals; got {len(given)}; "
                 f"hold out {needed - len(given)} more, {possible}"
             )
+        if type(self.confirmed) is not int or not 0 <= self.confirmed <= len(given):
+            raise InputError(f"confirmed is a whole number from 0 to {len(given)}; got {self.confirmed!r}")
         ordered = np.sort(given)
         ordered.setflags(write=False)
         object.__setattr__(self, "scores", ordered)
@@ -164,7 +168,17 @@ class Calibration:
         return count
 
     def with_rate(self, rate: float) -> Calibration:
-        """The same normals with another false-alarm rate; raises as the constructor does."""
+        """The same normals with another false-alarm rate; raises as the constructor does.
+
+        Once false alarms were confirmed, a lower rate is an InputError: their scores were picked above the threshold of
+        the rate in force, lie below that of a lower one, and would let it flag more normals than asked.
+        """
+        if self.confirmed and _check_rate(rate) < self.false_alarm_rate:
+            raise InputError(
+                f"{self.confirmed} confirmed false alarms were picked at a false-alarm rate of "
+                f"{self.false_alarm_rate:g}; expected at least that rate, got {rate:g}. Calibrate on normals anew "
+                "(--replace) for a lower one"
+            )
         return replace(self, false_alarm_rate=rate)
 
     def with_normals(self, scores: np.ndarray) -> Calibration:
@@ -182,11 +196,13 @@ class Calibration:
         calibration already holds, so that a file given twice does no harm.
         """
         given = np.unique(_as_numbers(scores, "scores of false alarms"))
-        return self.with_normals(given[(given > self.threshold) & ~np.isin(given, self.scores)])
+        added = given[(given > self.threshold) & ~np.isin(given, self.scores)]
+        return replace(self.with_normals(added), confirmed=self.confirmed + len(added))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `from_json` gives it back to the last bit."""
-        return {"false_alarm_rate": self.false_alarm_rate, "scores": self.scores.tolist()}
+        content = {"false_alarm_rate": self.false_alarm_rate, "scores": self.scores.tolist()}
+        return {**content, "confirmed": self.confirmed} if self.confirmed else content
 
     @classmethod
     def from_json(cls, value: object) -> Calibration:
@@ -196,7 +212,7 @@ class Calibration:
             ModelFileError: it is anything else: other keys, other types, not finite, not ascending, too few.
         """
         expected = "a calibration must be an object with exactly 'false_alarm_rate' and 'scores'"
-        if not isinstance(value, Mapping) or set(value) != {"false_alarm_rate", "scores"}:
+        if not isinstance(value, Mapping) or set(value) - {"confirmed"} != {"false_alarm_rate", "scores"}:
             came = f"keys {sorted(map(repr, value))[:8]}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
             raise ModelFileError(f"{expected}; got {came}; the file is damaged or not from novanda, fit again")
         rate, scores = value["false_alarm_rate"], value["scores"]
@@ -205,7 +221,7 @@ class Calibration:
             raise ModelFileError("a calibration's scores must be a list of numbers; the file is damaged, fit again")
         try:
             numbers = np.array([float(score) for score in scores], dtype=np.float64)
-            read = cls(numbers, rate)
+            read = cls(numbers, rate, value.get("confirmed", 0))
         except (InputError, CalibrationError, OverflowError) as error:
             raise ModelFileError(f"the stored calibration can not serve: {error}") from error
         if not np.array_equal(read.scores, numbers):

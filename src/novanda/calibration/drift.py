@@ -80,8 +80,11 @@ class Drift:
 
 
 def required_scores(level: float) -> int:
-    """The fewest recent scores that could show drift at this level: the stake grows by half at most in a step."""
-    return math.ceil(math.log(1 / level) / math.log(_MOST_GROWTH))
+    """The fewest recent scores that could show drift at this level: those all more novel than any normal."""
+    needed = -math.log(level)
+    # The stake grows by half at most in a step, once it is all on one side; at first only a third of it is.
+    grown, _ = _stakes(np.zeros(2 * math.ceil(needed / math.log(_MOST_GROWTH)) + 20))
+    return int(np.flatnonzero(grown >= needed)[0]) + 1
 
 
 def drift(calibration: Calibration, novelty: np.ndarray, *, level: float = 0.01, seed: int = 0) -> Drift:

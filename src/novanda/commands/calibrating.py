@@ -77,7 +77,9 @@ def calibrate(
     check_writable(out)
     detector = load_scoring(model)
     before = detector.calibration_ if source is None else detector.sources_.get(source)
-    scores, broken = _scores_of_normals(detector, photos, strict, data_root) if photos else (None, 0)
+    scores, broken = _scores_of_normals(detector, photos, strict, data_root, replace) if photos else (None, 0)
+    if scores is not None and before is not None and not replace:
+        _tell_of_repeats(before, scores)
     after = _with_normals(detector, before, scores, false_alarm_rate, replace)
     if confirm is not None:
         after = _with_confirmed(after, confirm)
@@ -94,7 +96,7 @@ def calibrate(
 
 
 def _scores_of_normals(
-    detector: Detector | ExportedDetector, photos: tuple[str, ...], strict: bool, data_root: Path | None
+    detector: Detector | ExportedDetector, photos: tuple[str, ...], strict: bool, data_root: Path | None, replace: bool
 ) -> tuple[np.ndarray, int]:
     """Novelty of the readable images, and how many are not; sets the scale of explanations where the file has none."""
     import numpy as np
@@ -113,12 +115,29 @@ def _scores_of_normals(
 
     if isinstance(detector, ExportedDetector):  # it explains nothing
         return np.array(scores), len(source) - len(readable)
-    if readable and detector.heat_ is None and detector.spec_.kind != "features":
+    stale = detector.heat_ is None or not detector.heat_.held_out or replace
+    if readable and stale and detector.spec_.kind != "features":
         from novanda.samples import Normals
 
         detector.measure_heat(Normals(source, np.array(readable), device=detector.device_))
         say("the scale of explanations' maps is taken from these images")
     return np.array(scores), len(source) - len(readable)
+
+
+def _tell_of_repeats(before: Calibration, scores: np.ndarray) -> None:
+    """Warn of normals given before: counted twice they make a threshold look better founded than it is."""
+    import numpy as np
+
+    # The same image scores the same to about seven digits, in whatever company and program it is scored.
+    nearest = before.scores[np.searchsorted(before.scores, scores).clip(0, len(before) - 1)]
+    lower = before.scores[(np.searchsorted(before.scores, scores) - 1).clip(0, len(before) - 1)]
+    repeated = np.isclose(scores, nearest, rtol=1e-6, atol=0) | np.isclose(scores, lower, rtol=1e-6, atol=0)
+    if repeated.sum() > len(scores) / 2:
+        say(
+            f"warning: {repeated.sum()} of {len(scores)} scores are in the calibration already: these images seem to "
+            "have been given before. Counted twice, they let the false-alarm rate exceed what was asked; --replace "
+            "starts anew"
+        )
 
 
 def _with_normals(
@@ -147,7 +166,16 @@ def _with_normals(
     if scores is None:
         return before.with_rate(rate)
     # At once: neither the old scores nor the new ones alone need be enough for the new rate.
-    return changed(before, scores=scores if replace else np.concatenate([before.scores, scores]), false_alarm_rate=rate)
+    if before.confirmed and not replace:
+        say(
+            "warning: confirmed false alarms are among the scores in force, which new normals should come before: give "
+            "all normals with --replace, then confirm"
+        )
+        if rate < before.false_alarm_rate:
+            before.with_rate(rate)  # refuses it, and says why
+    everything = scores if replace else np.concatenate([before.scores, scores])
+    confirmed = 0 if replace else before.confirmed
+    return changed(before, scores=everything, false_alarm_rate=rate, confirmed=confirmed)
 
 
 def _with_confirmed(calibration: Calibration, path: Path) -> Calibration:
@@ -232,7 +260,8 @@ def _rows(path: Path) -> Iterator[_Row]:
                 if not _is_finite(text):
                     raise DataError(f"{path} line {rows.line_num}: expected a finite novelty; got {text!r}")
                 chosen = (row[_MARK] or "").strip().lower() in _YES if _MARK in names else None
-                yield _Row(float(text), row.get("is_novel") != "false", chosen)
+                flagged = "is_novel" not in names or (row["is_novel"] or "").strip().lower() == "true"
+                yield _Row(float(text), flagged, chosen)
     except OSError as error:
         raise DataError(f"{path}: expected a CSV file of scores: {error.strerror or error}") from error
     except csv.Error as error:

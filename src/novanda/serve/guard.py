@@ -155,11 +155,10 @@ class Guard:
         except TimeoutError:
             if not timer.expired():
                 raise
-            if exchange.whole:
-                raise busy("requests") from None
+            got = "more work than that" if exchange.whole else f"{exchange.received:,} bytes"
             raise refused(
-                408, "too_slow", expected=f"a whole request within {self.limits.seconds:g} seconds",
-                got=f"{exchange.received:,} bytes", hint="send fewer files in one request",
+                408, "too_slow", expected=f"a whole request, and its answer, within {self.limits.seconds:g} seconds",
+                got=got, hint="send fewer files in one request",
             ) from None  # fmt: skip
 
     def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
