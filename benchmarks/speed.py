@@ -307,7 +307,7 @@ def memory_here(name: str, sizes: Sizes) -> dict[str, float]:
     """Peak memory of this process before and after one epoch of a method's training."""
     images = structured_images(sizes.batch_size * sizes.steps)
     before = peak_mib()
-    with closing(training_epochs(_named(name), images, sizes, "auto")) as epochs:  # type: ignore[type-var]
+    with closing(training_epochs(_named(name), images, sizes, "auto")) as epochs:  # type: ignore[type-var]  # a generator, which can be closed
         next(epochs)
     return {"before": before, "peak": peak_mib()}
 

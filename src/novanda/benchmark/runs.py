@@ -43,12 +43,12 @@ class Run:
     @property
     def cell(self) -> Mapping[str, Any]:
         """The cell's specification."""
-        return self.line["cell"]  # type: ignore[no-any-return]  # JSON
+        return self.line["cell"]  # type: ignore[no-any-return]  # JSON, checked when it was read
 
     @property
     def method(self) -> Mapping[str, Any]:
         """The method's name and all its settings."""
-        return self.cell["method"]  # type: ignore[no-any-return]  # JSON
+        return self.cell["method"]  # type: ignore[no-any-return]  # JSON, checked when it was read
 
     @property
     def data_set(self) -> str:
