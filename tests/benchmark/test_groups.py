@@ -112,6 +112,7 @@ def test_failures_are_told_apart_from_what_was_not_run() -> None:
     broken = Run(run(NDA()).folder, failed(NDA(), "frog", seed=1))
     whole = group(run(NDA(), "frog", 0.5), broken)
     assert whole.entry("frog").text == "0.500 (1 failed)"
+    assert whole.mean(["frog"], 1).text == "0.500 (1 failed)", "a mean must not hide it either"
     alone = group(broken)
     assert (alone.entry("frog").text, alone.entry("frog").kind) == ("failed", "failed")
     assert alone.mean(["frog"], 1).kind == "failed"

@@ -255,6 +255,18 @@ def test_the_grid_the_paper_lacks() -> None:
     assert {row[name] for row in texts(negatives_grid([])) for name in columns} == {"not run"}
 
 
+def test_runs_that_the_grid_does_not_show_do_not_choose_its_classes() -> None:
+    """Table 1's row "local alone", run on one class, once took the other class out of every mean of the grid."""
+    shown = [run(NDA(negatives=kind), name, 0.6) for kind in ("augmented", "none") for name in ("cat", "frog")]
+    shown += [run(weighted(False, False, False), name, 0.4) for name in ("cat", "frog")]
+    elsewhere = run(weighted(True, False, False), "cat", 0.9)
+    for runs in (shown, [*shown, elsewhere]):
+        found = texts(negatives_grid(runs))
+        means = {row["estimators"]: row["negatives: augmented"] for row in found if row["normal class"] == "mean"}
+        assert means["all"] == "0.600 (2 of 10 classes)"
+        assert [row["normal class"] for row in found if row["estimators"] == "all"] == ["cat", "frog", "mean"]
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Everything
 
