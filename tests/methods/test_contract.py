@@ -26,7 +26,7 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import METHODS, Geometric, RotNet
+from novanda.methods import METHODS, Dictionary, Geometric, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -37,6 +37,7 @@ SMALL: dict[str, Any] = {"width": 8, "latent_dim": 8, "components": 8}
 TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # Four views of each image in each step: half the width and one epoch take as long as the others' two.
     # 72 views of each scored image.
+    Dictionary: ({"words": 12}, TRAINING),
     Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }

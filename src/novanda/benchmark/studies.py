@@ -25,6 +25,7 @@ from novanda.methods import (
     PCA,
     VAE,
     AutoEncoder,
+    Dictionary,
     Geometric,
     NearestNeighbour,
     RotNet,
@@ -47,7 +48,7 @@ class Study(Protocol):
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FIVE = (("cifar10", "airplane"), ("cifar10", "automobile"), ("mnist", "0"), ("mnist", "1"), ("fashion_mnist", "0"))
 
-# What "quick" means, method by method; PCA, nearest neighbour and OCSVM are quick as they are.
+# What "quick" means, method by method; PCA, nearest neighbour, OCSVM and the dictionary are quick as they are.
 _QUICK: dict[type[Method], tuple[Method, Training]] = {
     NDA: (NDA(width=32), Training(epochs=20)),
     AutoEncoder: (AutoEncoder(), Training(epochs=10)),
@@ -298,7 +299,9 @@ def _every_method(data_set: str, budget: Budget) -> list[tuple[Method, Training]
     ]
     if data_set != "cifar10" and budget == "quick":
         pairs = [(m, replace(t, epochs=_other_epochs(t, data_set)) if type(m) in _QUICK else t) for m, t in pairs]
-    order = {each: place for place, each in enumerate((PCA, NearestNeighbour, OCSVM, VAE, DSVDD, AutoEncoder))}
+    order = {
+        each: place for place, each in enumerate((PCA, NearestNeighbour, OCSVM, Dictionary, VAE, DSVDD, AutoEncoder))
+    }
     return sorted(pairs, key=lambda pair: order.get(type(pair[0]), len(order)))
 
 

@@ -1,0 +1,117 @@
+"""Distance to the nearest normals in the words of a patch dictionary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA as ExactPCA
+from torch import Tensor, nn
+
+from novanda.method import Method, Reference, require
+from novanda.methods.nearest_neighbour import nearest_distance
+from novanda.patches import PatchDictionary, patch_dictionary
+from novanda.samples import Kind, Normals, SampleSpec
+
+_FINE = 32  # places along a side at which patches start, about: larger samples are read in larger steps
+
+
+class _Draw(nn.Module):
+    """Where the random choices of learning start: the only thing that the detector's seed decides."""
+
+    seed: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seed", torch.randint(2**31, ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dictionary(Method):
+    """Distance to the nearest normals in features made of an image's patches, learned without a gradient.
+
+    Small patches of the normals, whitened, are clustered; an image is described by which clusters its patches lie near,
+    part by part (Coates & Ng 2011, "Learning feature representations with k-means"). What is novel is far from every
+    normal in that description: textures, colours and where they stand, not what they are.
+
+    With w the whitened patch at a place and t_k its distance from word k, that place has a_k = max(0, mean(t) - t_k);
+    the a_k are averaged over the cells of a grid, standardised on the normals, and turned to their `components`
+    principal axes, each divided by the square root of its deviation. Novelty is the mean Euclidean distance to the k
+    nearest normals there. The coding is the source's; the axes and the distance are ours. One pass over the normals to
+    learn, one convolution with P + K filters to score; no epochs.
+
+    When to use it: on textures, surfaces and photos where minutes of training are not to be had: in seconds it comes
+    nearer to the trained methods than anything else here that learns without a gradient.
+
+    Attributes:
+        words: K, clusters of patches.
+        patch_side: of a patch, in pixels.
+        grid: cells along a side over which activations are averaged: 1 forgets where things are.
+        components: principal axes kept; clamped to what the normals allow.
+        neighbours: k; clamped to the number of normals kept.
+        bank: normals kept to compare with, at most; spaced evenly.
+    """
+
+    name: ClassVar[str] = "dictionary"
+    title: ClassVar[str] = "Patch dictionary"
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"image", "spectrogram", "flow"})
+    training_only: ClassVar[tuple[str, ...]] = ("seed",)
+
+    words: int = 400
+    patch_side: int = 6
+    grid: int = 3
+    components: int = 256
+    neighbours: int = 5
+    bank: int = 10_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("words", "patch_side", "grid", "components", "neighbours"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        require(self.patch_side >= 2, self, "patch_side", "at least 2: a single pixel has no contrast")
+        require(self.bank >= 2, self, "bank", "at least 2")
+
+    def build(self, spec: SampleSpec, count: int) -> nn.Module:
+        """No network; only where the random choices start."""
+        return _Draw()
+
+    def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
+        """The dictionary, the axes of its activations, and the bank (n, d) of normals described by them."""
+        found = patch_dictionary(normals, self.patch_side, self.words, int(cast(_Draw, model).seed))
+        found = PatchDictionary(*(part.to(normals.device) for part in (found.mean, found.whitening, found.words)))
+        index = torch.linspace(0, len(normals) - 1, min(len(normals), self.bank)).long()
+        parts = [self._encode(found, normals.take(each)).cpu() for each in index.split(128)]
+        features = torch.cat(parts)
+        mean = features.mean(0)
+        # A word that no normal has in a cell would make any novelty with it infinitely far.
+        deviation = features.std(0)
+        deviation = deviation.clamp_min(max(1e-6, 0.01 * deviation.max().item()))
+        standard = ((features - mean) / deviation).numpy()
+        most = min(len(index) - 1, standard.shape[1])
+        axes = ExactPCA(max(1, min(self.components, most)), svd_solver="randomized", random_state=0).fit(standard)
+        scales = np.maximum(axes.explained_variance_, 1e-6) ** 0.25
+        projection = torch.from_numpy(np.ascontiguousarray((axes.components_ / scales[:, None]).T, np.float32))
+        projection = projection / deviation[:, None]
+        return {
+            "patch_mean": found.mean,
+            "whitening": found.whitening,
+            "words": found.words,
+            "feature_mean": mean,
+            "projection": projection,
+            "bank": (features - mean) @ projection,
+        }
+
+    def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
+        """Mean distance to the k nearest of the bank; higher = more novel."""
+        return {"distance": nearest_distance(self.embed(model, reference, images), reference["bank"], self.neighbours)}
+
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        """The activations along the principal axes, (B, d)."""
+        found = PatchDictionary(reference["patch_mean"], reference["whitening"], reference["words"])
+        return (self._encode(found, images) - reference["feature_mean"]) @ reference["projection"]
+
+    def _encode(self, found: PatchDictionary, images: Tensor) -> Tensor:
+        stride = max(1, min(images.shape[2:]) // _FINE)
+        return found.encode(images, self.patch_side, self.grid, stride)
