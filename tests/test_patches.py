@@ -55,8 +55,15 @@ def test_activations_by_loops(channels: int, side: int, grid: int, stride: int) 
     found = learned(side, channels=channels)
     images = next(Normals(ArraySource(structured(3, channels=channels, seed=1))).batches())
     expected = [by_loops(found, image.double().numpy(), side, grid, stride) for image in images]
-    np.testing.assert_allclose(found.encode(images, side, grid, stride), expected, atol=2e-5)
+    np.testing.assert_allclose(found.encode(images, side, (grid,), stride), expected, atol=2e-5)
     assert np.std(expected) > 1e-3
+
+
+def test_several_grids_stand_side_by_side() -> None:
+    found = learned()
+    images = next(Normals(ArraySource(structured(3, seed=1))).batches())
+    alone = [found.encode(images, 3, (grid,)) for grid in (2, 1)]
+    assert torch.equal(found.encode(images, 3, (2, 1)), torch.cat(alone, 1))
 
 
 def test_whitening_makes_patches_uncorrelated_where_the_ridge_is_small() -> None:

@@ -5,6 +5,7 @@ Letters: B batch, C channels, H height, W width, P = C side side values in a pat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +33,12 @@ class PatchDictionary:
     whitening: Tensor
     words: Tensor
 
-    def encode(self, images: Tensor, side: int, grid: int, stride: int = 1) -> Tensor:
-        """How much each word is present in each part of an image: (B, C, H, W) to (B, K grid grid).
+    def encode(self, images: Tensor, side: int, grids: Sequence[int], stride: int = 1) -> Tensor:
+        """How much each word is present in each part of an image: (B, C, H, W) to (B, F), F = K sum of grid^2.
 
         A patch at distance t_k from word k activates it by max(0, mean(t) - t_k) ("triangle"); activations are averaged
-        over each cell of a grid x grid division of the image. Patches start every `stride` pixels.
+        over each cell of a grid x grid division of the image, for every grid in turn. Patches start every `stride`
+        pixels.
         """
         values = self.mean.shape[0]
         kernels = self.whitening.T.reshape(values, -1, side, side)
@@ -51,8 +53,11 @@ class PatchDictionary:
         products = F.conv2d(whitened, -2 * self.words[:, :, None, None], self.words.square().sum(1))
         distances = (products + whitened.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
         active = (distances.mean(1, keepdim=True) - distances).clamp_min(0)
-        rows, columns = (cells(size, grid).to(active) for size in active.shape[2:])
-        return (rows @ active @ columns.T).flatten(1)
+        parts = []
+        for grid in grids:
+            rows, columns = (cells(size, grid).to(active) for size in active.shape[2:])
+            parts.append((rows @ active @ columns.T).flatten(1))
+        return torch.cat(parts, 1)
 
 
 def cells(size: int, grid: int) -> Tensor:

@@ -34,10 +34,11 @@ def test_the_distance_by_numpy() -> None:
     reference = {name: part.cpu() for name, part in detector.reference_.items()}
     words = PatchDictionary(reference["patch_mean"], reference["whitening"], reference["words"])
     normals, queries = (
-        words.encode(scaled(images), 6, 3).double().numpy() for images in (made_normals(0), made_novel(1))
+        words.encode(scaled(images), 6, (1, 2, 3)).double().numpy() for images in (made_normals(0), made_novel(1))
     )
     mean, deviation = normals.mean(0), normals.std(0, ddof=1)
     deviation = np.maximum(deviation, 0.01 * deviation.max())
+    deviation *= np.repeat([1.0, 2.0, 3.0], [20, 80, 180])  # each grid as a whole weighs the same
     pca = PCA(6, svd_solver="full").fit((normals - mean) / deviation)
 
     def described(features: np.ndarray) -> np.ndarray:
@@ -79,8 +80,16 @@ def test_flat_normals_score() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("words", 0), ("patch_side", 1), ("grid", 0), ("components", 0), ("neighbours", 0), ("bank", 1)],
+    [
+        ("words", 0),
+        ("patch_side", 1),
+        ("grids", (1, 0)),
+        ("grids", ()),
+        ("components", 0),
+        ("neighbours", 0),
+        ("bank", 1),
+    ],
 )
-def test_bad_fields_are_named(field: str, value: int) -> None:
-    with pytest.raises(InputError, match=rf"Dictionary\.{field} must be at least"):
-        Dictionary(**{field: value})
+def test_bad_fields_are_named(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"Dictionary\.{field} must be .*at least"):
+        Dictionary(**{field: value})  # type: ignore[arg-type]  # that is what is tried

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-import numpy as np
 import torch
-from sklearn.decomposition import PCA as ExactPCA
 from torch import Tensor, nn
 
 from novanda.method import Method, Reference, require
-from novanda.methods.nearest_neighbour import nearest_distance
+from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
 from novanda.patches import PatchDictionary, patch_dictionary
 from novanda.samples import Kind, Normals, SampleSpec
 
@@ -37,7 +35,7 @@ class Dictionary(Method):
     normal in that description: textures, colours and where they stand, not what they are.
 
     With w the whitened patch at a place and t_k its distance from word k, that place has a_k = max(0, mean(t) - t_k);
-    the a_k are averaged over the cells of a grid, standardised on the normals, and turned to their `components`
+    the a_k are averaged over the cells of several grids, standardised on the normals, and turned to their `components`
     principal axes, each divided by the square root of its deviation. Novelty is the mean Euclidean distance to the k
     nearest normals there. The coding is the source's; the axes and the distance are ours. One pass over the normals to
     learn, one convolution with P + K filters to score; no epochs.
@@ -48,7 +46,8 @@ class Dictionary(Method):
     Attributes:
         words: K, clusters of patches.
         patch_side: of a patch, in pixels.
-        grid: cells along a side over which activations are averaged: 1 forgets where things are.
+        grids: cells along a side over which activations are averaged, one or more divisions side by side: 1 forgets
+            where things are.
         components: principal axes kept; clamped to what the normals allow.
         neighbours: k; clamped to the number of normals kept.
         bank: normals kept to compare with, at most; spaced evenly.
@@ -61,15 +60,16 @@ class Dictionary(Method):
 
     words: int = 400
     patch_side: int = 6
-    grid: int = 3
+    grids: tuple[int, ...] = (1, 2, 3)
     components: int = 256
     neighbours: int = 5
     bank: int = 10_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("words", "patch_side", "grid", "components", "neighbours"):
+        for name in ("words", "components", "neighbours"):
             require(getattr(self, name) >= 1, self, name, "at least 1")
+        require(bool(self.grids) and min(self.grids) >= 1, self, "grids", "one or more numbers of at least 1")
         require(self.patch_side >= 2, self, "patch_side", "at least 2: a single pixel has no contrast")
         require(self.bank >= 2, self, "bank", "at least 2")
 
@@ -84,23 +84,16 @@ class Dictionary(Method):
         index = torch.linspace(0, len(normals) - 1, min(len(normals), self.bank)).long()
         parts = [self._encode(found, normals.take(each)).cpu() for each in index.split(128)]
         features = torch.cat(parts)
-        mean = features.mean(0)
-        # A word that no normal has in a cell would make any novelty with it infinitely far.
-        deviation = features.std(0)
-        deviation = deviation.clamp_min(max(1e-6, 0.01 * deviation.max().item()))
-        standard = ((features - mean) / deviation).numpy()
-        most = min(len(index) - 1, standard.shape[1])
-        axes = ExactPCA(max(1, min(self.components, most)), svd_solver="randomized", random_state=0).fit(standard)
-        scales = np.maximum(axes.explained_variance_, 1e-6) ** 0.25
-        projection = torch.from_numpy(np.ascontiguousarray((axes.components_ / scales[:, None]).T, np.float32))
-        projection = projection / deviation[:, None]
+        # Each grid as a whole weighs the same, for the finer have many more cells.
+        weights = torch.cat([torch.full((len(found.words) * grid**2,), 1 / grid) for grid in self.grids])
+        axes = comparison_axes(features, self.components, weights)
         return {
             "patch_mean": found.mean,
             "whitening": found.whitening,
             "words": found.words,
-            "feature_mean": mean,
-            "projection": projection,
-            "bank": (features - mean) @ projection,
+            "feature_mean": axes.mean,
+            "projection": axes.projection,
+            "bank": axes.describe(features),
         }
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
@@ -110,8 +103,9 @@ class Dictionary(Method):
     def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
         """The activations along the principal axes, (B, d)."""
         found = PatchDictionary(reference["patch_mean"], reference["whitening"], reference["words"])
-        return (self._encode(found, images) - reference["feature_mean"]) @ reference["projection"]
+        axes = ComparisonAxes(reference["feature_mean"], reference["projection"])
+        return axes.describe(self._encode(found, images))
 
     def _encode(self, found: PatchDictionary, images: Tensor) -> Tensor:
         stride = max(1, min(images.shape[2:]) // _FINE)
-        return found.encode(images, self.patch_side, self.grid, stride)
+        return found.encode(images, self.patch_side, self.grids, stride)
