@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -166,6 +167,8 @@ def wrong_values(hint: Any) -> list[Any]:
     if origin is tuple:
         bad = wrong_values(parts[0])
         good = 1.0 if parts[0] is float else 1
+        if parts[-1] is ...:  # of any length but none
+            return [(), [good], None, *((good, value) for value in bad)]
         return [(), [good] * len(parts), (good,) * (len(parts) + 1), None, *((good, value, good) for value in bad)]
     if parts:  # a union: what no part can take
         refused = [wrong_values(part) for part in parts]
@@ -173,6 +176,8 @@ def wrong_values(hint: Any) -> list[Any]:
             -1.0,
             "nonsense",
         ]
+    if hint is NoneType:
+        return [1, "nonsense", {}]
     return [None, "nonsense", {}]
 
 

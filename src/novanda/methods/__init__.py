@@ -11,6 +11,7 @@ from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
 from novanda.methods.dictionary import Dictionary
 from novanda.methods.dsvdd import DSVDD
+from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
@@ -25,6 +26,7 @@ METHODS: tuple[type[Method], ...] = (
     NearestNeighbour,
     OCSVM,
     Dictionary,
+    FrozenFeatures,
     AutoEncoder,
     VAE,
     DSVDD,
@@ -41,6 +43,7 @@ __all__ = [
     "VAE",
     "AutoEncoder",
     "Dictionary",
+    "FrozenFeatures",
     "Geometric",
     "NearestNeighbour",
     "RotNet",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from novanda.method import Method, Reference, require
 from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
 from novanda.patches import PatchDictionary, patch_dictionary
-from novanda.samples import Kind, Normals, SampleSpec
+from novanda.samples import Kind, Normals, SampleSpec, even_split
 
 _FINE = 32  # places along a side at which patches start, about: larger samples are read in larger steps
 
@@ -82,7 +82,7 @@ class Dictionary(Method):
         found = patch_dictionary(normals, self.patch_side, self.words, int(cast(_Draw, model).seed))
         found = PatchDictionary(*(part.to(normals.device) for part in (found.mean, found.whitening, found.words)))
         index = torch.linspace(0, len(normals) - 1, min(len(normals), self.bank)).long()
-        parts = [self._encode(found, normals.take(each)).cpu() for each in index.split(128)]
+        parts = [self._encode(found, normals.take(each)).cpu() for each in even_split(index, 128)]
         features = torch.cat(parts)
         # Each grid as a whole weighs the same, for the finer have many more cells.
         weights = torch.cat([torch.full((len(found.words) * grid**2,), 1 / grid) for grid in self.grids])
