@@ -26,6 +26,7 @@ from novanda.methods import (
     VAE,
     AutoEncoder,
     Dictionary,
+    FrozenFeatures,
     Geometric,
     NearestNeighbour,
     RotNet,
@@ -291,7 +292,8 @@ def _real_name(data_set: str, name: str) -> str | None:
 def _every_method(data_set: str, budget: Budget) -> list[tuple[Method, Training]]:
     """Every method that takes this data set's kind, with its training, cheapest first."""
     kind = datasets.get(data_set).kind
-    taken = [method for method in METHODS if kind in method.kinds]
+    # Frozen features are worth what the network that is brought is worth: their rows belong to a table of their own.
+    taken = [method for method in METHODS if kind in method.kinds and method is not FrozenFeatures]
     floors: dict[type[Method], Method] = {type(method): method for method in _floors(data_set)}
     pairs = [
         _QUICK[each] if budget == "quick" and each in _QUICK else (floors.get(each, each()), Training())
