@@ -101,6 +101,6 @@ def test_every_method_has_its_page_in_the_contents() -> None:
 def test_figures_that_designs_were_chosen_by_are_no_results() -> None:
     chosen = [run(RotNet(), "frog", 0.9, protocol="within_training"), run(PCA(), "frog", 0.5)]
     assert measured_table(RotNet, chosen).rows == ()
-    shown = [row[2].text for row in table3(chosen).rows if row[1].kind == "measured"]
+    shown = [row[2].text for row in table3(chosen).rows if row[1].text == "measured"]
     assert len(shown) == 1
     assert "training images only" not in str(table4(chosen))
