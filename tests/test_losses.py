@@ -312,6 +312,8 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     },
     "gaussian_divergence": (losses.gaussian_divergence, [(3, 2)] * 2),
     "gaussian_surprise": (losses.gaussian_surprise, [(3, 1, 2, 2), (3, 1, 2, 2), ()]),
+    "membership_loss": (lambda a: losses.membership_loss(a, True), [(5,)]),
+    "membership_loss-novel": (lambda a: losses.membership_loss(a, False), [(5,)]),
     "centre_distance": (losses.centre_distance, [(3, 4), (4,)]),
     "prior_loss": (losses.prior_loss, [(3, 2)] * 2),
     "batch_moments_prior_loss": (losses.batch_moments_prior_loss, [(4, 2)]),

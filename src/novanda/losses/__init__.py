@@ -23,7 +23,7 @@ from novanda.losses.information import (
     prior_loss,
     total_loss,
 )
-from novanda.losses.one_class import centre_distance
+from novanda.losses.one_class import centre_distance, membership_loss
 from novanda.losses.reconstruction import (
     PyramidWeighting,
     laplacian_pyramid,
@@ -49,6 +49,7 @@ __all__ = [
     "laplacian_pyramid_loss",
     "latent_loss",
     "local_information_loss",
+    "membership_loss",
     "mutual_information_loss",
     "prior_loss",
     "squared_error",

@@ -9,18 +9,33 @@ from typing import Any, get_type_hints
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.geometric import Geometric
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
 from novanda.methods.ocsvm import OCSVM
 from novanda.methods.pca import PCA
+from novanda.methods.rot_trans import RotationTranslation
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
 
-METHODS: tuple[type[Method], ...] = (NDA, PCA, NearestNeighbour, OCSVM, AutoEncoder, VAE, DSVDD, RotNet, Geometric)
+METHODS: tuple[type[Method], ...] = (
+    NDA,
+    PCA,
+    NearestNeighbour,
+    OCSVM,
+    AutoEncoder,
+    VAE,
+    DSVDD,
+    RotNet,
+    Geometric,
+    DROCC,
+    RotationTranslation,
+)
 
 __all__ = [
+    "DROCC",
     "DSVDD",
     "METHODS",
     "NDA",
@@ -31,6 +46,7 @@ __all__ = [
     "Geometric",
     "NearestNeighbour",
     "RotNet",
+    "RotationTranslation",
     "from_json",
     "get",
     "to_json",

@@ -3,13 +3,16 @@
 from novanda.networks.dcgan import DCGAN_SIDES, DCGANDecoder, DCGANEncoder, initialise_dcgan
 from novanda.networks.estimators import GlobalEstimator, LocalEstimator, PriorEstimator, dense
 from novanda.networks.layout import channels_last
+from novanda.networks.lenet import LENET_HALVINGS, LeNet, lenet_block
 from novanda.networks.residual import ResidualNet, WideResNet
 
 __all__ = [
     "DCGAN_SIDES",
+    "LENET_HALVINGS",
     "DCGANDecoder",
     "DCGANEncoder",
     "GlobalEstimator",
+    "LeNet",
     "LocalEstimator",
     "PriorEstimator",
     "ResidualNet",
@@ -17,4 +20,5 @@ __all__ = [
     "channels_last",
     "dense",
     "initialise_dcgan",
+    "lenet_block",
 ]
