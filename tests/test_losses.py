@@ -321,6 +321,11 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "fooling_loss": (losses.fooling_loss, [(3, 1)]),
     "mutual_information_loss": (losses.mutual_information_loss, [()] * 3),
     "total_loss": (lambda a, b, c: losses.total_loss(a, b, c, (0.3, 0.6, 1.1)), [()] * 3),
+    "cluster_joint": (losses.cluster_joint, [(4, 2, 3)] * 2),
+    "cluster_information_loss": (losses.cluster_information_loss, [(4, 2, 3)] * 2),
+    "pointwise_information": (losses.pointwise_information, [(2, 3, 3)]),
+    "binned_surprise": (losses.binned_surprise, [(2, 3, 5), (2, 3)]),
+    "contrastive_loss": (losses.contrastive_loss, [(3, 4)] * 2),
     "classification_loss": (lambda a: losses.classification_loss(a, _LABELS), [(3, 4)]),
 }
 
@@ -402,6 +407,9 @@ def test_unknown_choices_are_named() -> None:
         (losses.laplacian_pyramid_loss, (2, 3, 4, 4), (2, 1, 4, 4)),
         (losses.squared_error, (2, 3, 4, 4), (3, 4, 4)),
         (losses.latent_loss, (4, 3), (4, 1)),
+        (losses.contrastive_loss, (4, 3), (4, 1)),
+        (losses.cluster_information_loss, (4, 3), (4, 1)),
+        (losses.binned_surprise, (4, 3, 5), (4, 1)),
         (losses.prior_loss, (4, 3), (1, 3)),
         (lambda a, b: losses.information_loss(a, [a, b]), (4, 1), (4, 1, 2, 2)),
         (lambda a, b: losses.information_loss(a, [b], "infonce"), (4, 1), (4,)),

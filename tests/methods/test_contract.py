@@ -26,7 +26,7 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import METHODS, Geometric, RotationTranslation, RotNet
+from novanda.methods import CSI, IIC, METHODS, Geometric, RotationTranslation, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -39,6 +39,9 @@ TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # 72 views of each scored image.
     Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
+    # Eight views of each image in each step.
+    CSI: ({"width": 4, "projection_dim": 8}, dataclasses.replace(TRAINING, epochs=1)),
+    IIC: ({"width": 4, "clusters": 3, "overclusters": 6, "sub_heads": 2}, TRAINING),
     RotationTranslation: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }
 COUNT = 120

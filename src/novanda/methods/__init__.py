@@ -9,9 +9,11 @@ from typing import Any, get_type_hints
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.csi import CSI
 from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.geometric import Geometric
+from novanda.methods.iic import IIC
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
 from novanda.methods.ocsvm import OCSVM
@@ -32,11 +34,15 @@ METHODS: tuple[type[Method], ...] = (
     Geometric,
     DROCC,
     RotationTranslation,
+    CSI,
+    IIC,
 )
 
 __all__ = [
+    "CSI",
     "DROCC",
     "DSVDD",
+    "IIC",
     "METHODS",
     "NDA",
     "OCSVM",
