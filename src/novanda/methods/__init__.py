@@ -14,6 +14,7 @@ from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.geometric import Geometric
 from novanda.methods.iic import IIC
+from novanda.methods.latent_autoregression import LatentAutoregression
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
 from novanda.methods.ocsvm import OCSVM
@@ -36,6 +37,7 @@ METHODS: tuple[type[Method], ...] = (
     RotationTranslation,
     CSI,
     IIC,
+    LatentAutoregression,
 )
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "VAE",
     "AutoEncoder",
     "Geometric",
+    "LatentAutoregression",
     "NearestNeighbour",
     "RotNet",
     "RotationTranslation",

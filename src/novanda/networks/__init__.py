@@ -1,5 +1,6 @@
 """Network architectures as plain modules. Letters: B batch, C channels, d latent dimensions, S local channels."""
 
+from novanda.networks.autoregressive import AutoregressiveEstimator
 from novanda.networks.dcgan import DCGAN_SIDES, DCGANDecoder, DCGANEncoder, initialise_dcgan
 from novanda.networks.estimators import GlobalEstimator, LocalEstimator, PriorEstimator, dense
 from novanda.networks.layout import channels_last
@@ -9,6 +10,7 @@ from novanda.networks.residual import ResidualNet, WideResNet
 __all__ = [
     "DCGAN_SIDES",
     "LENET_HALVINGS",
+    "AutoregressiveEstimator",
     "DCGANDecoder",
     "DCGANEncoder",
     "GlobalEstimator",
