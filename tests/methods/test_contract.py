@@ -26,7 +26,7 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import CSI, IIC, METHODS, Geometric, LatentAutoregression, RotationTranslation, RotNet
+from novanda.methods import CSI, IIC, METHODS, Geometric, RotationTranslation, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -42,9 +42,6 @@ TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # Eight views of each image in each step.
     CSI: ({"width": 4, "projection_dim": 8}, dataclasses.replace(TRAINING, epochs=1)),
     IIC: ({"width": 4, "clusters": 3, "overclusters": 6, "sub_heads": 2}, TRAINING),
-    # Of ten bins rather than a hundred: a density that has hardly learned differs from bin to bin for no reason, and
-    # the more bins, the more of a code's rounding it shows.
-    LatentAutoregression: ({"width": 8, "latent_dim": 8, "bins": 10}, TRAINING),
     RotationTranslation: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }
 COUNT = 120
