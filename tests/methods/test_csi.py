@@ -17,7 +17,8 @@ from novanda.errors import InputError
 from novanda.method import Batch
 from novanda.methods import CSI
 from novanda.methods.csi import CSINetworks
-from novanda.samples import SampleSpec
+from novanda.samples import Normals
+from novanda.sources import ArraySource
 from novanda.training import Training
 
 TRAINING = Training(epochs=1, batch_size=16, device="cpu", precision="32")
@@ -63,8 +64,7 @@ def test_scores_by_loop() -> None:
     with torch.no_grad():  # a trained net is sure of training samples; this one must have means above zero as well
         cast(CSINetworks, detector.model_).body.head.bias.add_(1)
     scaled = images(0).transpose(0, 3, 1, 2) / 127.5 - 1
-    normals = torch.from_numpy(scaled).float()
-    reference = detector.method_.reference(detector.model_, _Stream(normals))  # type: ignore[arg-type]  # a stream of one batch
+    reference = detector.method_.reference(detector.model_, Normals(ArraySource(images(0)), batch_size=10))
     detector.reference_.update(reference)
     known = [[seen(detector, image, turns) for image in scaled] for turns in range(4)]
     fresh = images(1, 3)
@@ -82,19 +82,6 @@ def test_scores_by_loop() -> None:
         assert found["contrast"][number] == pytest.approx(contrast, rel=1e-4)
         assert found["shift"][number] == pytest.approx(shift, rel=1e-4)
         assert found["csi"][number] == pytest.approx(contrast + shift, rel=1e-4)
-
-
-class _Stream:
-    """What `reference` walks over: one batch after another of given samples."""
-
-    def __init__(self, samples: Tensor) -> None:
-        self.samples, self.batch_size = samples, 10
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def walk(self, order: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        return [(index, self.samples[index]) for index in order]
 
 
 def test_training_samples_have_the_mean_contrast_of_minus_four() -> None:
@@ -119,13 +106,19 @@ def test_a_weight_of_a_mean_below_zero_stays_positive() -> None:
         def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
             return batch.flatten(1)[:, :5] + 1, -torch.ones(len(batch), 4)
 
-    reference = SMALL.reference(Unsure(), _Stream(torch.rand(12, 3, 4, 4)))  # type: ignore[arg-type]  # as above
+    reference = SMALL.reference(Unsure(), Normals(ArraySource(images(0))))
     assert torch.allclose(reference["shift_weights"], torch.full((4,), 1000.0))
 
 
+class _Pixels(nn.Module):
+    """Projections and logits that differ much from view to view, as those of a net that has learned do."""
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        return batch[:, :, ::16, ::16].flatten(1), 3 * batch[:, 0, 5, ::8]
+
+
 def test_objective_by_loop() -> None:
-    torch.manual_seed(0)
-    model = SMALL.build(SampleSpec("image", 3, 32, 32), 6).eval()
+    model = _Pixels()
     method = dataclasses.replace(SMALL, shift_weight=0.3, temperature=0.2)
     batch = torch.rand(6, 3, 32, 32) * 2 - 1
     (stage,) = method.stages(model, 1)

@@ -52,18 +52,19 @@ class DROCC(Method):
     Source: Goyal et al., "DROCC: Deep Robust One-Class Classification", ICML 2020. The authors' LeNet (32, 64 and 128
     channels, 128 features, a head of 64), gamma = 1, 100 epochs in batches of 128 to 256 at 1e-3, 50 steps of
     ascent. Departures, with reasons:
+
     - Their r (8 to 40) and mu are tuned per class, and the epoch is the best on test data; here r is half the
       `radius_quantile` of the distances from a training normal to its nearest other one, found before the first epoch
       among `radius_samples` of them, and the last epoch counts. Half, for what the authors ask holds then of all
       normals above the quantile: a point at distance r from one of them is no nearer to any other.
     - Five steps, a CPU's budget, each half of r long and not 0.001, for r follows the data: short steps leave h the
       noise that it began as, and the net learns to tell noise within two epochs. h is put back after every step.
-    - Ascent sees batch norm's running statistics, so that no point's gradient
-      depends on its company; normals and found points then share one batch, for in two of their own batch norm
-      would take away just what tells them apart.
+    - Ascent sees batch norm's running statistics, so that no point's gradient depends on its company; normals and
+      found points then share one batch, for in two of their own batch norm would take away just what tells them apart.
 
-    When to use it: small data on which the outlines of shapes matter and no transformation can be named that normals
-    would show, as the turns of RotNet. It asks that normals are well spread: near copies in them make r small.
+    When to use it: for what is novel by small patterns all over (noise, grain, texture), where no transformation can be
+    named that normals would show. It asks that normals are well spread: near copies make r small. The points it learns
+    to reject are normals with something added, so whole other objects that are smooth may well look normal to it.
 
     Cost: for each image and epoch, `ascent_steps` + 2 forward and as many backward passes of the LeNet; one forward
     pass to score.
