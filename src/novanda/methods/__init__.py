@@ -10,8 +10,10 @@ from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
 from novanda.methods.csi import CSI
+from novanda.methods.dictionary import Dictionary
 from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
+from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
 from novanda.methods.iic import IIC
 from novanda.methods.latent_autoregression import LatentAutoregression
@@ -28,6 +30,8 @@ METHODS: tuple[type[Method], ...] = (
     PCA,
     NearestNeighbour,
     OCSVM,
+    Dictionary,
+    FrozenFeatures,
     AutoEncoder,
     VAE,
     DSVDD,
@@ -51,6 +55,8 @@ __all__ = [
     "PCA",
     "VAE",
     "AutoEncoder",
+    "Dictionary",
+    "FrozenFeatures",
     "Geometric",
     "LatentAutoregression",
     "NearestNeighbour",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from novanda import losses
 from novanda.errors import InputError
 from novanda.method import Batch, Method, Player, Reference, Stage, require
-from novanda.methods.nearest_neighbour import nearest_distance
+from novanda.neighbours import nearest_distance
 from novanda.networks import LeNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
 from novanda.training_options import Training

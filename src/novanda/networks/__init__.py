@@ -5,6 +5,7 @@ from novanda.networks.dcgan import DCGAN_SIDES, DCGANDecoder, DCGANEncoder, init
 from novanda.networks.estimators import GlobalEstimator, LocalEstimator, PriorEstimator, dense
 from novanda.networks.layout import channels_last
 from novanda.networks.lenet import LENET_HALVINGS, LeNet, lenet_block
+from novanda.networks.registry import is_known_network, known_networks, make_network, register_network
 from novanda.networks.residual import ResidualNet, WideResNet
 
 __all__ = [
@@ -22,5 +23,9 @@ __all__ = [
     "channels_last",
     "dense",
     "initialise_dcgan",
+    "is_known_network",
+    "known_networks",
     "lenet_block",
+    "make_network",
+    "register_network",
 ]
