@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from novanda.errors import InputError
 from novanda.networks import (
     DCGAN_SIDES,
+    AutoregressiveEstimator,
     DCGANDecoder,
     DCGANEncoder,
     GlobalEstimator,
+    LeNet,
     LocalEstimator,
     PriorEstimator,
     ResidualNet,
@@ -240,6 +242,32 @@ def test_the_residual_blocks_are_residual() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# LeNet, autoregression
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_lenet_has_the_published_layers_and_no_offsets(side: int) -> None:
+    """Ruff et al. 2018: 5 x 5 convolutions of 32, 64, 128 channels, each pooled, then 128 features; no bias at all."""
+    net = LeNet(3, side, 128)
+    shapes = [tuple(p.shape) for p in net.parameters()]
+    assert shapes == [(32, 3, 5, 5), (64, 32, 5, 5), (128, 64, 5, 5), (128, 128 * (side // 8) ** 2)]
+    assert net(_random(2, 3, side, side)).shape == (2, 128)
+
+
+def test_a_density_sees_what_comes_before_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    estimator = AutoregressiveEstimator(6, 4, 3, hidden_layers=2)
+    codes = _random(1, 6)
+    before = estimator(codes)
+    assert before.shape == (1, 6, 4)
+    for place in range(6):
+        changed = codes.clone()
+        changed[0, place] += 1
+        moved = (estimator(changed) != before).any(2)[0].tolist()
+        assert moved == [False] * (place + 1) + [True] * (5 - place)
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # All of them
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = {
@@ -248,6 +276,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]]
     "global": (lambda: GlobalEstimator(8, 5), ((8, 8, 8), (5,))),
     "local": (lambda: LocalEstimator(8, 5), ((8, 8, 8), (5,))),
     "prior": (lambda: PriorEstimator(16), ((16,),)),
+    "autoregressive": (lambda: AutoregressiveEstimator(5, 7, 3), ((5,),)),
+    "lenet": (lambda: LeNet(3, 32, 6, width=4), ((3, 32, 32),)),
     "residual": (lambda: ResidualNet(3, 4, width=8), ((3, 32, 32),)),
 }
 
@@ -288,7 +318,7 @@ def test_channels_last_changes_the_layout_alone(name: str) -> None:
     assert channels_last(network) is network
     weights = [p for p in network.parameters() if p.dim() == 4]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
-    assert bool(weights) == (name in ("encoder", "decoder", "residual"))
+    assert bool(weights) == (name in ("encoder", "decoder", "lenet", "residual"))
     torch.testing.assert_close(_outputs(network, *inputs), before, rtol=1e-4, atol=1e-6)
 
 

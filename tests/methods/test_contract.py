@@ -27,7 +27,7 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import METHODS, Dictionary, Geometric, RotNet
+from novanda.methods import CSI, IIC, METHODS, Dictionary, Geometric, RotationTranslation, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -41,6 +41,10 @@ TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     Dictionary: ({"words": 12}, TRAINING),
     Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
+    # Eight views of each image in each step.
+    CSI: ({"width": 4, "projection_dim": 8}, dataclasses.replace(TRAINING, epochs=1)),
+    IIC: ({"width": 4, "clusters": 3, "overclusters": 6, "sub_heads": 2}, TRAINING),
+    RotationTranslation: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }
 COUNT = 120
 RATE = 0.1
@@ -560,8 +564,8 @@ def test_explanations_of_a_loaded_detector(kind: type[Method], tmp_path: Path) -
 Exported = Callable[[type[Method]], tuple[Path, Parity]]
 NOT_EXPORTABLE: set[str] = set()
 """Methods that say they can not be exported; every other one must."""
-SLOW_TO_EXPORT = {"geometric"}
-"""Its graph holds the network 18 times, once for each move: long to make."""
+SLOW_TO_EXPORT = {"geometric", "rot_trans"}
+"""Their graphs hold the network 18 and 9 times, once for each move: long to make."""
 
 every_exportable = pytest.mark.parametrize(
     "kind",

@@ -9,14 +9,19 @@ from typing import Any, get_type_hints
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.csi import CSI
 from novanda.methods.dictionary import Dictionary
+from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
+from novanda.methods.iic import IIC
+from novanda.methods.latent_autoregression import LatentAutoregression
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
 from novanda.methods.ocsvm import OCSVM
 from novanda.methods.pca import PCA
+from novanda.methods.rot_trans import RotationTranslation
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
 
@@ -32,10 +37,18 @@ METHODS: tuple[type[Method], ...] = (
     DSVDD,
     RotNet,
     Geometric,
+    DROCC,
+    RotationTranslation,
+    CSI,
+    IIC,
+    LatentAutoregression,
 )
 
 __all__ = [
+    "CSI",
+    "DROCC",
     "DSVDD",
+    "IIC",
     "METHODS",
     "NDA",
     "OCSVM",
@@ -45,8 +58,10 @@ __all__ = [
     "Dictionary",
     "FrozenFeatures",
     "Geometric",
+    "LatentAutoregression",
     "NearestNeighbour",
     "RotNet",
+    "RotationTranslation",
     "from_json",
     "get",
     "to_json",
