@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import cast
 
 import pytest
@@ -13,14 +14,17 @@ from novanda.errors import InputError
 from novanda.networks import (
     DCGAN_SIDES,
     DCGANDecoder,
+    DCGANDiscriminator,
     DCGANEncoder,
     GlobalEstimator,
     LocalEstimator,
     PriorEstimator,
     ResidualNet,
     WideResNet,
+    as_when_scoring,
     channels_last,
     dense,
+    still_statistics,
 )
 
 
@@ -328,3 +332,62 @@ def test_wide_residual_net_halves_twice_and_averages() -> None:
 def test_wide_residual_net_of_an_odd_depth_is_refused() -> None:
     with pytest.raises(InputError, match="6 n \\+ 4; got 12"):
         WideResNet(3, 10, 12)
+
+
+@pytest.mark.parametrize("side", DCGAN_SIDES)
+def test_a_discriminator_has_one_logit_and_a_last_map(side: int) -> None:
+    torch.manual_seed(0)
+    discriminator = DCGANDiscriminator(2, side, width=4).eval()
+    images = _random(3, 2, side, side)
+    features = discriminator.features(images)
+    assert features.shape[2:] == (4, 4)
+    assert discriminator(images).shape == (3, 1)
+    (last,) = (m for m in discriminator.layers.to_global if isinstance(m, nn.Conv2d))
+    torch.testing.assert_close(discriminator(images), last(features)[:, :, 0, 0])
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Modes for a while
+
+
+def _normalising() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5)))
+
+
+def _states(module: nn.Module) -> list[tuple[bool, bool | None]]:
+    return [(m.training, getattr(m, "track_running_stats", None)) for m in module.modules()]
+
+
+def test_still_statistics_use_the_batchs_and_keep_the_running_ones() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(2)
+    net, images = nn.Sequential(nn.Conv2d(1, 2, 3), norm), _random(6, 1, 8, 8)
+    expected = net(images)
+    before, states = {name: b.clone() for name, b in net.named_buffers()}, _states(net)
+    with still_statistics(net):
+        found = net(images)
+    assert torch.equal(found, expected)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+    assert _states(net) == states
+    net(images)
+    assert not torch.equal(cast(Tensor, norm.running_mean), before["1.running_mean"]), "and move again afterwards"
+
+
+@pytest.mark.parametrize("mode", [still_statistics, as_when_scoring])
+def test_modes_come_back_as_they_were_whatever_happens(mode: Callable[..., AbstractContextManager[None]]) -> None:
+    net, other = _normalising(), _normalising()
+    net[2].eval()
+    cast(nn.BatchNorm2d, net[1]).track_running_stats = False
+    states = _states(net), _states(other)
+    with pytest.raises(ZeroDivisionError), mode(net, other), mode(net):
+        raise ZeroDivisionError
+    assert (_states(net), _states(other)) == states
+
+
+def test_as_when_scoring_is_eval_mode_inside() -> None:
+    net, images = _normalising(), _random(6, 1, 8, 8)
+    expected = net.eval()(images)
+    net.train()
+    with as_when_scoring(net):
+        assert torch.equal(net(images), expected)
+    assert all(module.training for module in net.modules())

@@ -47,6 +47,18 @@ class Batch:
     kind: Kind
     progress: float
 
+    def normal(self, *shape: int) -> Tensor:
+        """Draws from N(0, 1) out of the generator, of this shape, float32 beside the images."""
+        return torch.randn(shape, generator=self.generator).to(self.images.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draws from U(-1, 1) out of the generator, of this shape, float32 beside the images."""
+        return (2.0 * torch.rand(shape, generator=self.generator) - 1.0).to(self.images.device)
+
+    def noisy(self, deviation: float) -> Tensor:
+        """The images with normal noise of this standard deviation on every value."""
+        return self.images + deviation * self.normal(*self.images.shape)
+
 
 @dataclass(frozen=True)
 class Player:
@@ -65,6 +77,11 @@ class Player:
     loss: Loss
     undecayed: Sequence[nn.Parameter] = ()
     learning_rate: float | None = None
+
+
+def parameters_of(*modules: nn.Module) -> list[nn.Parameter]:
+    """All parameters of these modules, for a player that owns them."""
+    return [parameter for module in modules for parameter in module.parameters()]
 
 
 @dataclass(frozen=True)

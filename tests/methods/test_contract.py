@@ -26,12 +26,13 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import METHODS, Geometric, RotNet
+from novanda.methods import ALOCC, METHODS, Geometric, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
 
 TRAINING = Training(epochs=2, batch_size=32, device="cpu", precision="32")
+STEPS = dataclasses.replace(TRAINING, epochs=5, batch_size=8, optimizer="adam", learning_rate=2e-3)
 SMALL: dict[str, Any] = {"width": 8, "latent_dim": 8, "components": 8}
 """What a method is made small by, where it has such a field."""
 TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
@@ -39,6 +40,8 @@ TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # 72 views of each scored image.
     Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
+    # What is scored went through batch norms, whose running statistics need some steps before images tell them apart.
+    ALOCC: ({}, STEPS),
 }
 COUNT = 120
 RATE = 0.1

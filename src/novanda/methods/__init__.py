@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
+from novanda.methods.alocc import ALOCC
 from novanda.methods.auto_encoder import AutoEncoder
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.geometric import Geometric
@@ -18,9 +19,21 @@ from novanda.methods.pca import PCA
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
 
-METHODS: tuple[type[Method], ...] = (NDA, PCA, NearestNeighbour, OCSVM, AutoEncoder, VAE, DSVDD, RotNet, Geometric)
+METHODS: tuple[type[Method], ...] = (
+    NDA,
+    PCA,
+    NearestNeighbour,
+    OCSVM,
+    AutoEncoder,
+    VAE,
+    DSVDD,
+    RotNet,
+    Geometric,
+    ALOCC,
+)
 
 __all__ = [
+    "ALOCC",
     "DSVDD",
     "METHODS",
     "NDA",

@@ -1,20 +1,24 @@
 """Network architectures as plain modules. Letters: B batch, C channels, d latent dimensions, S local channels."""
 
-from novanda.networks.dcgan import DCGAN_SIDES, DCGANDecoder, DCGANEncoder, initialise_dcgan
+from novanda.networks.dcgan import DCGAN_SIDES, DCGANDecoder, DCGANDiscriminator, DCGANEncoder, initialise_dcgan
 from novanda.networks.estimators import GlobalEstimator, LocalEstimator, PriorEstimator, dense
 from novanda.networks.layout import channels_last
+from novanda.networks.modes import as_when_scoring, still_statistics
 from novanda.networks.residual import ResidualNet, WideResNet
 
 __all__ = [
     "DCGAN_SIDES",
     "DCGANDecoder",
+    "DCGANDiscriminator",
     "DCGANEncoder",
     "GlobalEstimator",
     "LocalEstimator",
     "PriorEstimator",
     "ResidualNet",
     "WideResNet",
+    "as_when_scoring",
     "channels_last",
     "dense",
     "initialise_dcgan",
+    "still_statistics",
 ]
