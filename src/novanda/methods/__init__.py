@@ -14,6 +14,7 @@ from novanda.methods.dsvdd import DSVDD
 from novanda.methods.geometric import Geometric
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
+from novanda.methods.ocgan import OCGAN
 from novanda.methods.ocsvm import OCSVM
 from novanda.methods.pca import PCA
 from novanda.methods.rotnet import RotNet
@@ -30,6 +31,7 @@ METHODS: tuple[type[Method], ...] = (
     RotNet,
     Geometric,
     ALOCC,
+    OCGAN,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "DSVDD",
     "METHODS",
     "NDA",
+    "OCGAN",
     "OCSVM",
     "PCA",
     "VAE",
