@@ -9,7 +9,7 @@ whatever autocast is active: sums over thousands of pixels do not survive bfloat
 would broadcast into a wrong but finite number, raise InputError.
 """
 
-from novanda.losses.adversarial import discriminator_loss, fooling_loss
+from novanda.losses.adversarial import discriminator_loss, energy_discriminator_loss, fooling_loss
 from novanda.losses.classification import classification_loss
 from novanda.losses.densities import gaussian_divergence, gaussian_surprise
 from novanda.losses.information import (
@@ -39,6 +39,7 @@ __all__ = [
     "centre_distance",
     "classification_loss",
     "discriminator_loss",
+    "energy_discriminator_loss",
     "fooling_loss",
     "gaussian_divergence",
     "gaussian_surprise",

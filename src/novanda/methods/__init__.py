@@ -11,6 +11,7 @@ from novanda.method import Method
 from novanda.methods.alocc import ALOCC
 from novanda.methods.auto_encoder import AutoEncoder
 from novanda.methods.dsvdd import DSVDD
+from novanda.methods.dual_gan import DualGAN
 from novanda.methods.geometric import Geometric
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
@@ -32,6 +33,7 @@ METHODS: tuple[type[Method], ...] = (
     Geometric,
     ALOCC,
     OCGAN,
+    DualGAN,
 )
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "PCA",
     "VAE",
     "AutoEncoder",
+    "DualGAN",
     "Geometric",
     "NearestNeighbour",
     "RotNet",
