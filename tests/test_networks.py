@@ -24,6 +24,8 @@ from novanda.networks import (
     as_when_scoring,
     channels_last,
     dense,
+    image_and_jacobian,
+    log_volume,
     still_statistics,
 )
 
@@ -391,3 +393,40 @@ def test_as_when_scoring_is_eval_mode_inside() -> None:
     with as_when_scoring(net):
         assert torch.equal(net(images), expected)
     assert all(module.training for module in net.modules())
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Tangents
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_jacobian_is_torchs(affine: bool) -> None:
+    torch.manual_seed(0)
+    decoder = DCGANDecoder(2, 16, 3, width=4)
+    layers = nn.Sequential(*decoder.layers)
+    if not affine:
+        layers[2] = nn.BatchNorm2d(layers[2].num_features, affine=False)  # type: ignore[arg-type]  # a batch norm's
+    layers.double().train()
+    for _ in range(3):
+        layers(3 * torch.randn(8, 3, dtype=torch.float64))  # statistics of their own
+    layers.eval()
+    latents = torch.randn(5, 3, dtype=torch.float64)
+    images, found = image_and_jacobian(layers, latents)
+    torch.testing.assert_close(images, layers(latents))
+    for place in range(5):
+        expected = torch.func.jacrev(layers)(latents[place : place + 1])  # (1, C, H, W, 1, 3)
+        torch.testing.assert_close(found[place], expected.reshape(-1, 3).T)
+
+
+def test_a_layer_without_a_derivative_is_refused() -> None:
+    with pytest.raises(InputError, match="no derivative is written for a layer of type GELU"):
+        image_and_jacobian(nn.Sequential(nn.GELU()), torch.zeros(1, 2))
+
+
+def test_the_volume_is_half_the_log_determinant() -> None:
+    edges = _random(6, 4, 9) * torch.logspace(-3, 3, 4)[:, None]
+    expected = 0.5 * torch.linalg.slogdet(edges.double() @ edges.double().mT)[1]
+    torch.testing.assert_close(log_volume(edges), expected.float(), rtol=1e-5, atol=1e-4)
+    flat = torch.stack([edges[0, 0], edges[0, 0]])[None]
+    assert torch.isfinite(log_volume(flat)).all(), "two edges alike span nothing, and still give a number"
+    assert log_volume(flat).item() < log_volume(edges[:1, :2]).item() - 5

@@ -13,6 +13,7 @@ from novanda.methods.auto_encoder import AutoEncoder
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.dual_gan import DualGAN
 from novanda.methods.geometric import Geometric
+from novanda.methods.gpnd import GPND
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
 from novanda.methods.ocgan import OCGAN
@@ -34,11 +35,13 @@ METHODS: tuple[type[Method], ...] = (
     ALOCC,
     OCGAN,
     DualGAN,
+    GPND,
 )
 
 __all__ = [
     "ALOCC",
     "DSVDD",
+    "GPND",
     "METHODS",
     "NDA",
     "OCGAN",

@@ -5,6 +5,7 @@ from novanda.networks.estimators import GlobalEstimator, LocalEstimator, PriorEs
 from novanda.networks.layout import channels_last
 from novanda.networks.modes import as_when_scoring, still_statistics
 from novanda.networks.residual import ResidualNet, WideResNet
+from novanda.networks.tangents import image_and_jacobian, log_volume
 
 __all__ = [
     "DCGAN_SIDES",
@@ -19,6 +20,8 @@ __all__ = [
     "as_when_scoring",
     "channels_last",
     "dense",
+    "image_and_jacobian",
     "initialise_dcgan",
+    "log_volume",
     "still_statistics",
 ]
