@@ -153,8 +153,18 @@ class Method:
 
         Called in eval mode without gradients. A sample's scores must not depend on the company it is scored in. Made
         of tensor operations alone, for `Detector.load` may try the shapes of a file on tensors without content.
+
+        One that has to search by gradient turns gradients on for itself, around copies of what it was given
+        (`torch.inference_mode(False)`, `torch.enable_grad()`), and says so in `export_obstacle`.
         """
         raise NotImplementedError
+
+    def export_obstacle(self) -> str | None:
+        """Why no graph of tensor operations can score as `novelty` does with these settings, and what can; or None.
+
+        What follows "... can not be exported to ONNX: " in the error that `novanda export` then ends with.
+        """
+        return None
 
     def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor | None:
         """What the method expected to see, (B, C, H, W) on the scale of `images`; None where nothing is reconstructed.

@@ -554,8 +554,6 @@ def test_explanations_of_a_loaded_detector(kind: type[Method], tmp_path: Path) -
 # Exporting
 
 Exported = Callable[[type[Method]], tuple[Path, Parity]]
-NOT_EXPORTABLE: set[str] = set()
-"""Methods that say they can not be exported; every other one must."""
 SLOW_TO_EXPORT = {"geometric"}
 """Its graph holds the network 18 times, once for each move: long to make."""
 
@@ -564,7 +562,7 @@ every_exportable = pytest.mark.parametrize(
     [
         pytest.param(kind, marks=[pytest.mark.slow] * (kind.name in SLOW_TO_EXPORT), id=kind.name)
         for kind in METHODS
-        if kind.name not in NOT_EXPORTABLE
+        if kind().export_obstacle() is None
     ],
 )
 

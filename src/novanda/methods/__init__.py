@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.alocc import ALOCC
+from novanda.methods.anogan import AnoGAN
 from novanda.methods.auto_encoder import AutoEncoder
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.dual_gan import DualGAN
@@ -36,6 +37,7 @@ METHODS: tuple[type[Method], ...] = (
     OCGAN,
     DualGAN,
     GPND,
+    AnoGAN,
 )
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "OCSVM",
     "PCA",
     "VAE",
+    "AnoGAN",
     "AutoEncoder",
     "DualGAN",
     "Geometric",
