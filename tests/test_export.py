@@ -234,7 +234,7 @@ def test_what_no_graph_can_hold_is_refused(way: str, tmp_path: Path) -> None:
 
 
 def test_a_method_that_says_it_can_not_be_exported_is_taken_at_its_word(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="^made can not be exported to ONNX: it asks an oracle. Ask no oracle$"):
+    with pytest.raises(ExportError, match=r"^made can not be exported to ONNX: it asks an oracle\. Ask no oracle$"):
         export(made("by its own word"), tmp_path / "d.onnx")
     assert not list(tmp_path.iterdir())
 
