@@ -27,7 +27,7 @@ class ALOCCNetworks(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ALOCC(Method):
-    """Adversarially learned one-class classifier: a denoising auto-encoder against a discriminator.
+    """An adversarially learned one-class classifier: a denoising auto-encoder against a discriminator.
 
     R learns to clean normal images of noise so well that D takes them for real ones, D to tell the two apart. Normal
     images R can repair, so D of R's image stays high; novel ones it distorts, so that D falls. Both the plain D(x) and

@@ -36,7 +36,7 @@ class AnoGANNetworks(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class AnoGAN(Method):
-    """AnoGAN: how near a generator of normal images comes to an image, in pixels and in its discriminator's features.
+    """How near a generator of normal images comes to an image, in pixels and in its discriminator's features.
 
     A GAN learns to draw normal images from random latents. For a new image the latent is found whose image is most like
     it: by an encoder trained to do so (f-AnoGAN, the default), or by a search along the gradient for each image. Novel
@@ -51,7 +51,7 @@ class AnoGAN(Method):
     for the encoder. The authors search 500 steps from a random latent, with sums for means; f-AnoGAN's GAN is a
     Wasserstein one with a gradient penalty, and its score by squares. Departures: a DCGAN trained by Adam 2e-4 in both
     cases; means, so that w weighs alike at any size; the search begins at the prior's mean, so that a score is the same
-    each time; the encoder is the default, for a search of 500 steps takes a CPU a thousand times as long.
+    each time; the encoder is the default, for a search of 500 steps takes a CPU hundreds of times as long.
 
     When to use it: to ask how much of an image a GAN can account for; with few epochs, little. The search needs no
     encoder, and is for few images at a time; it can not be exported.

@@ -29,7 +29,7 @@ class DualGANNetworks(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class DualGAN(Method):
-    """Two auto-encoders, one against the other, with a mutual-information regulariser: OUR READING of DualGAN.
+    """OUR READING of DualGAN: two auto-encoders, one against the other, with a mutual-information regulariser.
 
     The first auto-encoder A draws each normal image; the second, B, is the discriminator: it learns to reconstruct real
     images and to fail on those that A draws, while A learns to draw what B can reconstruct. A's code is made

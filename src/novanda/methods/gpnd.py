@@ -43,7 +43,7 @@ class GPNDNetworks(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class GPND(Method):
-    """GPND: the density of an image, from the manifold that an adversarial auto-encoder draws, and the way to it.
+    """The density of an image, from the manifold that an adversarial auto-encoder draws, and its distance from there.
 
     Normal images lie near what a decoder G draws of d numbers. The density of an image is that of its code, thinned out
     by how much G stretches space there, times that of its distance from G's image, spread over all directions off the

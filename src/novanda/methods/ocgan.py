@@ -45,7 +45,7 @@ class OCGANNetworks(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class OCGAN(Method):
-    """OCGAN: an auto-encoder whose latents fill a box, every point of which must draw a normal image.
+    """An auto-encoder whose latents fill a box, every point of which must draw a normal image.
 
     An auto-encoder that has never been told what to draw elsewhere also draws novel images well. Here latents are held
     to (-1, 1)^d and made uniform in it by one discriminator, and whatever is decoded from the box must pass for real
