@@ -11,8 +11,10 @@ from novanda.method import Method
 from novanda.methods.alocc import ALOCC
 from novanda.methods.anogan import AnoGAN
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.dictionary import Dictionary
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.dual_gan import DualGAN
+from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
 from novanda.methods.gpnd import GPND
 from novanda.methods.nda import NDA
@@ -28,6 +30,8 @@ METHODS: tuple[type[Method], ...] = (
     PCA,
     NearestNeighbour,
     OCSVM,
+    Dictionary,
+    FrozenFeatures,
     AutoEncoder,
     VAE,
     DSVDD,
@@ -52,7 +56,9 @@ __all__ = [
     "VAE",
     "AnoGAN",
     "AutoEncoder",
+    "Dictionary",
     "DualGAN",
+    "FrozenFeatures",
     "Geometric",
     "NearestNeighbour",
     "RotNet",

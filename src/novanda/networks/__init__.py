@@ -4,6 +4,7 @@ from novanda.networks.dcgan import DCGAN_SIDES, DCGANDecoder, DCGANDiscriminator
 from novanda.networks.estimators import GlobalEstimator, LocalEstimator, PriorEstimator, dense
 from novanda.networks.layout import channels_last
 from novanda.networks.modes import as_when_scoring, still_statistics
+from novanda.networks.registry import is_known_network, known_networks, make_network, register_network
 from novanda.networks.residual import ResidualNet, WideResNet
 from novanda.networks.tangents import image_and_jacobian, log_volume
 
@@ -22,6 +23,10 @@ __all__ = [
     "dense",
     "image_and_jacobian",
     "initialise_dcgan",
+    "is_known_network",
+    "known_networks",
     "log_volume",
+    "make_network",
+    "register_network",
     "still_statistics",
 ]
