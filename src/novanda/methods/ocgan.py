@@ -60,9 +60,9 @@ class OCGAN(Method):
     Perera, Nallapati & Xiang, CVPR 2019 (rows "OCGAN" of Tables 3 and 4). The authors train 200 epochs by Adam 2e-4,
     batch 512, latent 16 and noise 0.2 in their code, and score by the same error among others. Departures: networks are
     the DCGAN pair, as in the other methods here; noise 0.2 is a standard deviation on images in [-1, 1]; the size of a
-    mining step is ours, for the paper gives none, and steps end at the box's walls; they keep the model that is best on
-    held-out data, here the last epoch is kept; batch 128, for one epoch of 5,000 images has 10 steps by 512, and a CPU
-    affords few epochs. An independent rerun of theirs got 0.578 on CIFAR-10, where 0.657 is published.
+    mining step is ours, and steps end at the box's walls; the last epoch is kept; batch 128, for one epoch of 5,000
+    images has 10 steps by 512, and a CPU affords few epochs. An independent rerun of theirs got 0.578 on CIFAR-10, where
+    0.657 is published.
 
     When to use it: where an auto-encoder draws novel things too well, on classes of one kind of picture such as digits
     of one sort. Four players are the most here, and their balance is the least sure.
