@@ -42,9 +42,9 @@ class ALOCC(Method):
     whole map. Departures: R is the DCGAN pair with a vector as its waist and 32 channels, as in the other methods here,
     so that a comparison is one of objectives; R's images are compared with the clean ones, as the paper's formula has
     it (their code takes the noisy ones, and cross-entropy); R steps once for each step of D, as in the paper (their
-    code: twice); the deviation of n is ours; RMSProp runs at 2e-4, for PyTorch's begins with
-    an average of 0, whose first steps at 0.002 saturate R for good, TensorFlow's with 1; the last epoch is kept, where
-    theirs stop by the reconstruction error.
+    code: twice); the deviation of n is ours; RMSProp runs at 2e-4, for PyTorch's begins with an average of 0, whose
+    first steps at 0.002 saturate R for good, TensorFlow's with 1; the last epoch is kept, where theirs stop by the
+    reconstruction error.
 
     When to use it: to see what a discriminator adds to an auto-encoder. Its two players need not settle, and D is
     trained to know R's fakes, not novelties: scores may swing from one epoch to the next.

@@ -61,8 +61,8 @@ class OCGAN(Method):
     batch 512, latent 16 and noise 0.2 in their code, and score by the same error among others. Departures: networks are
     the DCGAN pair, as in the other methods here; noise 0.2 is a standard deviation on images in [-1, 1]; the size of a
     mining step is ours, and steps end at the box's walls; the last epoch is kept; batch 128, for one epoch of 5,000
-    images has 10 steps by 512, and a CPU affords few epochs. An independent rerun of theirs got 0.578 on CIFAR-10, where
-    0.657 is published.
+    images has 10 steps by 512, and a CPU affords few epochs. An independent rerun of theirs got 0.578 on CIFAR-10,
+    where 0.657 is published.
 
     When to use it: where an auto-encoder draws novel things too well, on classes of one kind of picture such as digits
     of one sort. Four players are the most here, and their balance is the least sure.
