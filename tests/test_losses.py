@@ -253,6 +253,13 @@ def test_adversarial_losses() -> None:
     assert losses.fooling_loss(torch.from_numpy(fake)).item() == pytest.approx(fooled)
 
 
+def test_energy_discriminator_loss_by_loop() -> None:
+    real, fake = np.array([0.1, 0.4, 0.2]), np.array([0.05, 0.9, 0.31, 0.29])
+    expected = sum(real) / 3 + (0.25 + 0.0 + 0.0 + 0.01) / 4
+    found = losses.energy_discriminator_loss(torch.from_numpy(real), torch.from_numpy(fake), 0.3)
+    assert found.item() == pytest.approx(expected)
+
+
 def test_gaussian_divergence_is_torchs() -> None:
     mean, log_variance = _random(5, 3), _random(5, 3, seed=1)
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
@@ -318,6 +325,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "prior_loss": (losses.prior_loss, [(3, 2)] * 2),
     "batch_moments_prior_loss": (losses.batch_moments_prior_loss, [(4, 2)]),
     "discriminator_loss": (losses.discriminator_loss, [(3, 1), (2, 1)]),
+    "energy_discriminator_loss": (lambda r, f: losses.energy_discriminator_loss(r, f, 0.3), [(3, 1), (2, 1)]),
     "fooling_loss": (losses.fooling_loss, [(3, 1)]),
     "mutual_information_loss": (losses.mutual_information_loss, [()] * 3),
     "total_loss": (lambda a, b, c: losses.total_loss(a, b, c, (0.3, 0.6, 1.1)), [()] * 3),

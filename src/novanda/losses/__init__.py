@@ -9,7 +9,7 @@ whatever autocast is active: sums over thousands of pixels do not survive bfloat
 would broadcast into a wrong but finite number, raise InputError.
 """
 
-from novanda.losses.adversarial import discriminator_loss, fooling_loss
+from novanda.losses.adversarial import discriminator_loss, energy_discriminator_loss, fooling_loss
 from novanda.losses.classification import classification_loss
 from novanda.losses.contrastive import contrastive_loss
 from novanda.losses.densities import binned_surprise, gaussian_divergence, gaussian_surprise
@@ -47,6 +47,7 @@ __all__ = [
     "cluster_joint",
     "contrastive_loss",
     "discriminator_loss",
+    "energy_discriminator_loss",
     "fooling_loss",
     "gaussian_divergence",
     "gaussian_surprise",
