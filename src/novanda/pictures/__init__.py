@@ -10,9 +10,11 @@ from novanda.pictures.drawing import png, save
 from novanda.pictures.explaining import explanation_sheet
 from novanda.pictures.measured import Bar, auroc_bars, embedding_maps
 from novanda.pictures.sheets import example_sheet, score_histogram, score_sheet
+from novanda.pictures.timelines import TimelineBand, timeline_sheet
 
 __all__ = [
     "Bar",
+    "TimelineBand",
     "Trace",
     "auroc_bars",
     "embedding_maps",
@@ -24,5 +26,6 @@ __all__ = [
     "save",
     "score_histogram",
     "score_sheet",
+    "timeline_sheet",
     "training_curves",
 ]
