@@ -82,7 +82,7 @@ class Timeline:
 
     def remarks(self) -> Iterator[str]:
         """What a person should know before trusting the score of the whole: short sentences, often none."""
-        if self.calibration is None or self.calibration.recordings is None or not self.spans:
+        if self.whole is None or self.calibration is None or self.calibration.recordings is None:
             return
         counts = np.bincount(self.calibration.recordings)
         if not counts.min() <= len(self.spans) <= counts.max():

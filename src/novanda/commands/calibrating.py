@@ -135,7 +135,8 @@ def _scores_of_normals(
     stale = detector.heat_ is None or not detector.heat_.held_out or replace
     if len(readable) and stale and detector.spec_.kind != "features":
         detector.measure_heat(Normals(source, readable, device=detector.device_))
-        say("the scale of explanations' maps is taken from these normals")
+        what = "images" if found.recordings is None else "recordings"
+        say(f"the scale of explanations' maps is taken from these {what}")
     return found
 
 

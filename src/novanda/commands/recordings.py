@@ -223,7 +223,10 @@ def _draw(drawn: list[Timeline], picture: Path) -> None:
                 novelty=timeline.novelty,
                 threshold=None if calibration is None else calibration.threshold,
                 is_novel=None if whole is None else whole.is_novel,
-                unread=tuple((span.start, max(span.end, seconds)) for span, _ in timeline.errors),
+                # What is missing at the end of a file has a beginning alone.
+                unread=tuple(
+                    (each.start, each.end if each.end > each.start else seconds) for each, _ in timeline.errors
+                ),
             )
         )
     if not bands:

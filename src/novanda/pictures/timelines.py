@@ -14,7 +14,11 @@ from novanda.pictures.drawing import BLACK, BLUE, GRAY, LEFT, RIGHT, VERMILLION,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HEAD, _WAVE, _CURVE, _BELOW = 0.5, 0.8, 1.35, 0.55  # inches: above a recording, its waveform, its novelty, the axis
+# Inches: above a recording, its waveform, a gap, its novelty, the axis.
+_HEAD, _WAVE, _GAP, _CURVE, _BELOW = 0.5, 0.7, 0.12, 1.35, 0.5
+
+
+_MUCH = 10  # novelty whose greatest is this many times its least is drawn on a logarithmic axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
     """One band a recording: its waveform above the novelty of its segments, flagged spans marked in both.
 
     A segment is a level line from its start to its end, and where segments overlap, so do the lines. The scale of
-    novelty is the same in all bands, so that recordings can be compared.
+    novelty is the same in all bands, so that recordings can be compared; that of sound is each one's own.
 
     Raises:
         InputError: no recording, or one with arrays that do not belong together.
@@ -57,15 +61,15 @@ def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
     for band in bands:
         if not band.start.shape == band.end.shape == band.novelty.shape or band.novelty.ndim != 1:
             raise InputError(f"expected start, end and novelty (S,) of one length; got {band.novelty.shape}")
-    each = _HEAD + _WAVE + _CURVE + _BELOW
+    each = _HEAD + _WAVE + _GAP + _CURVE + _BELOW
     figure = new_figure(each * len(bands) + 0.15)
-    limits = _limits(bands)
+    limits, logarithmic = _limits(bands)
     for number, band in enumerate(bands):
         top = 0.1 + number * each
         _draw_title(figure, band, top)
         width = WIDTH - LEFT - RIGHT
         wave = panel(figure, LEFT, top + _HEAD, width, _WAVE)
-        curve = panel(figure, LEFT, top + _HEAD + _WAVE + 0.05, width, _CURVE)
+        curve = panel(figure, LEFT, top + _HEAD + _WAVE + _GAP, width, _CURVE)
         for axes in (wave, curve):
             axes.set_xlim(0, max(band.seconds, 1e-9))
             axes.spines[["top", "right"]].set_visible(False)
@@ -75,26 +79,35 @@ def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
             for start, end in band.unread:
                 axes.axvspan(start, end, facecolor="none", edgecolor=GRAY, hatch="////", linewidth=0)
         _draw_wave(wave, band)
+        if logarithmic:
+            _make_logarithmic(curve)
         _draw_novelty(curve, band, limits)
     return figure
 
 
 def _draw_title(figure: Figure, band: TimelineBand, top: float) -> None:
+    y = 1 - (top + 0.3) / figure.get_figheight()
     figure.text(
-        LEFT / WIDTH, 1 - (top + 0.3) / figure.get_figheight(), plain(band.title), fontsize=10, va="center",
+        LEFT / WIDTH, y, plain(band.title), fontsize=10, va="center",
         weight="bold" if band.is_novel else "normal", color=VERMILLION if band.is_novel else BLACK,
     )  # fmt: skip
+    if band.threshold is not None:
+        words = f"- - -  segments above {short(band.threshold)} are flagged"
+        figure.text(1 - RIGHT / WIDTH, y, words, fontsize=8, va="center", ha="right", color=GRAY)
 
 
 def _draw_wave(axes: Any, band: TimelineBand) -> None:
     axes.tick_params(labelbottom=False, bottom=False)
-    axes.set_ylim(-1.05, 1.05)
-    axes.set_yticks([-1, 0, 1])
     axes.set_ylabel("sound", fontsize=9)
-    if band.envelope is not None and len(band.envelope):
-        edges = np.linspace(0, band.seconds, len(band.envelope) + 1)
-        low, high = np.repeat(band.envelope.clip(-1.05, 1.05), 2, axis=0).T
-        axes.fill_between(np.repeat(edges, 2)[1:-1], low, high, color=GRAY, linewidth=0.4)
+    if band.envelope is None or not len(band.envelope):
+        axes.set_yticks([])
+        return
+    loudest = max(float(np.abs(band.envelope).max()), 1e-4)
+    axes.set_ylim(-1.1 * loudest, 1.1 * loudest)
+    axes.set_yticks([-loudest, 0, loudest], labels=[short(-loudest), "0", short(loudest)])
+    edges = np.linspace(0, band.seconds, len(band.envelope) + 1)
+    low, high = np.repeat(band.envelope, 2, axis=0).T
+    axes.fill_between(np.repeat(edges, 2)[1:-1], low, high, color=GRAY, linewidth=0.4)
 
 
 def _draw_novelty(axes: Any, band: TimelineBand, limits: tuple[float, float]) -> None:
@@ -103,13 +116,18 @@ def _draw_novelty(axes: Any, band: TimelineBand, limits: tuple[float, float]) ->
         axes.hlines(band.novelty[chosen], band.start[chosen], band.end[chosen], color=colour, linewidth=width)
     if band.threshold is not None:
         axes.axhline(band.threshold, color=BLACK, linestyle="--", linewidth=1.2)
-        axes.annotate(
-            f"threshold {short(band.threshold)}", (1, band.threshold), xycoords=("axes fraction", "data"),
-            xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=8,
-        )  # fmt: skip
     axes.set_ylim(*limits)
     axes.set_ylabel("novelty", fontsize=9)
     axes.set_xlabel("seconds", fontsize=9, labelpad=1)
+
+
+def _make_logarithmic(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
 def _flagged(band: TimelineBand) -> list[tuple[float, float]]:
@@ -126,11 +144,15 @@ def _flagged(band: TimelineBand) -> list[tuple[float, float]]:
     return joined
 
 
-def _limits(bands: Sequence[TimelineBand]) -> tuple[float, float]:
+def _limits(bands: Sequence[TimelineBand]) -> tuple[tuple[float, float], bool]:
+    """The range of novelty shown, and whether on a logarithmic scale, without which normals would lie on the floor."""
     thresholds = [band.threshold for band in bands if band.threshold is not None]
     values = np.concatenate([*(band.novelty for band in bands), thresholds])
     if not len(values):
-        return 0.0, 1.0
+        return (0.0, 1.0), False
     low, high = float(values.min()), float(values.max())
+    if low > 0 and high > _MUCH * low:
+        room = (high / low) ** 0.1
+        return (low / room, high * room), True
     room = 0.12 * (high - low) or 0.1 * max(abs(low), 1e-6)
-    return low - room, high + room
+    return (low - room, high + room), False
