@@ -196,6 +196,8 @@ def _with_normals(
 def _with_confirmed(calibration: Calibration, path: Path) -> Calibration:
     import numpy as np
 
+    if calibration.recordings is not None:
+        calibration.with_false_alarms(np.empty(0))  # refuses it, and says why
     rows = list(_rows(path))
     if any(row.chosen is None and not row.flagged for row in rows):
         raise InputError(

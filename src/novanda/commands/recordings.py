@@ -100,7 +100,8 @@ class _Counts:
         if calibration is None:
             return f"{scored}; the detector has no threshold, so nothing is decided{unread}"
         rate = calibration.false_alarm_rate
-        return f"{scored}, {self.novel} and {self.novel_segments} novel at a false-alarm rate of {rate:g}{unread}"
+        novel = f"novel at a false-alarm rate of {rate:g}: {self.novel} files, {self.novel_segments} segments"
+        return f"{scored}; {novel}{unread}"
 
 
 def score_recordings(
@@ -224,9 +225,7 @@ def _draw(drawn: list[Timeline], picture: Path) -> None:
                 threshold=None if calibration is None else calibration.threshold,
                 is_novel=None if whole is None else whole.is_novel,
                 # What is missing at the end of a file has a beginning alone.
-                unread=tuple(
-                    (each.start, each.end if each.end > each.start else seconds) for each, _ in timeline.errors
-                ),
+                unread=tuple((s.start, s.end if s.end > s.start else seconds) for s, _ in timeline.errors),
             )
         )
     if not bands:

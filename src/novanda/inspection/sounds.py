@@ -22,8 +22,8 @@ from novanda.sources.tapes import Tape
 
 QUIET = 1e-4
 """The peak, -80 dB below full scale, under which a tenth of a second counts as silence."""
-FULL, RUN = 0.99, 3
-"""From this share of full scale on, so many samples in a row count as clipped."""
+FULL = 0.99
+"""From this share of full scale on, three samples in a row count as clipped."""
 _MUCH_SILENCE, _MUCH_CLIPPING = 0.5, 1e-4  # shares from which a file is named
 _HELD_OUT, _RATE = 0.2, 0.05  # what `fit` does unless told otherwise
 
@@ -190,7 +190,7 @@ def _heard(tape: Tape) -> _Heard:
     window = max(1, tape.rate // 10)
     windows = silent = clipped = at = 0
     rest = np.empty(0, dtype=np.float32)  # peaks of samples that do not fill a window yet
-    before = np.zeros((RUN - 1, tape.channels), dtype=bool)
+    before = np.zeros((2, tape.channels), dtype=bool)
     for block in tape.blocks():
         if not np.isfinite(block).all():
             where = (at + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])) / tape.rate
@@ -198,8 +198,8 @@ def _heard(tape: Tape) -> _Heard:
         at += len(block)
         digest.update(block.tobytes())
         full = np.concatenate([before, np.abs(block) >= FULL])
-        clipped += int(np.lib.stride_tricks.sliding_window_view(full, RUN, axis=0).all(-1).any(1).sum())
-        before = full[1 - RUN :]
+        clipped += int((full[2:] & full[1:-1] & full[:-2]).any(axis=1).sum())
+        before = full[-2:]
         peaks = np.concatenate([rest, np.abs(block).max(axis=1)])
         whole = len(peaks) // window
         windows += whole
@@ -233,8 +233,8 @@ def _warnings(
         )
     if slow > 0:
         warnings.append(
-            f"{slow:,} files have fewer than {form.rate:,} samples a second: the upper bands of a spectrogram stay empty; "
-            "give --audio.rate the lowest rate"
+            f"{slow:,} files have fewer than {form.rate:,} samples a second: the upper bands of a spectrogram stay "
+            "empty; give --audio.rate the lowest rate"
         )
     if short:
         warnings.append(

@@ -118,7 +118,7 @@ def _find_in_folder(root: Path, purpose: Purpose, wanted: _Wanted) -> FoundFiles
         where = f"{folder} (chosen because: {note})" if note else str(folder)
         raise DataError(
             f"{where}: expected {wanted.noun}s ({wanted.known()}); found none; give a folder that holds some"
-            + _others_there(folder, wanted)
+            + (_others_there(folder, wanted) if purpose == "fit" else "")
         )
     if layout is not None:
         return FoundFiles(files, layout, f"{root}: {note}")
