@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("datasets",),
     ("sources",),
-    ("inspection", "scores"),
+    ("inspection", "scores", "mixing"),
     ("timelines",),
     ("detector", "exported"),
     ("explanations", "export"),

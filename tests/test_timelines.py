@@ -168,7 +168,7 @@ def test_a_recording_that_can_not_be_read_whole_is_not_judged(detector: Detector
     assert (span.start, span.end) == (1.75, 2.5), "neighbours with one reason are one stretch"
     assert "infinity at 2.000 s" in str(error)
     assert len(timeline.spans) == len(timeline.novelty) == 13
-    (absent,) = detector.timelines(tmp_path / "absent.wav")
+    (absent,) = detector.timelines([tmp_path / "absent.wav"])
     assert (absent.whole, len(absent.novelty), len(absent.errors)) == (None, 0, 1)
 
 

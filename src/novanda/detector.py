@@ -651,7 +651,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_tabular(X: Any) -> bool:
     """Whether X is a table of features, which scikit-learn's own validation takes, rather than images or paths."""
-    if isinstance(X, str | Path):
+    if isinstance(X, str | Path | Source):
         return False
     if isinstance(X, np.ndarray | Tensor):
         return X.ndim <= 2

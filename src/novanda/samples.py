@@ -99,6 +99,7 @@ class SampleSpec:
         return cls(**{**content, "recording": None if form is None else form_from_json(form)})
 
 
+@runtime_checkable
 class Source(Protocol):
     """Raw samples by position. Implementations stream: memory must not grow with their length."""
 

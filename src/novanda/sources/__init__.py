@@ -15,6 +15,7 @@ from novanda.errors import DataError, InputError
 from novanda.recordings import AudioForm
 from novanda.samples import Kind, SampleSpec, Source
 from novanda.sources.arrays import ArraySource, is_tensor, open_array_file
+from novanda.sources.choosing import ChosenSegments
 from novanda.sources.decoding import choose_side
 from novanda.sources.finding import (
     IMAGE_SUFFIXES,
@@ -30,6 +31,7 @@ from novanda.sources.sounds import SoundFiles, sound_envelope
 
 __all__ = [
     "ArraySource",
+    "ChosenSegments",
     "FoundFiles",
     "ImageFiles",
     "Purpose",
@@ -49,7 +51,7 @@ FORM_OF_NAMES = "name:class[:split], for instance cifar10:ship or mnist:not-3:te
 
 def read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
     """The raw samples (C, H, W) at these positions, or for each the error that says why it can not be read."""
-    if isinstance(source, ImageFiles | SoundFiles):
+    if isinstance(source, ImageFiles | SoundFiles | ChosenSegments):
         return source.read_each(positions)
     return list(source.read(positions))
 
@@ -82,10 +84,11 @@ def open_source(
     """Samples from whatever a person has.
 
     Args:
-        data: an array, a tensor or a list of arrays (see `ArraySource`); a path, or a list of paths, of folders and
-            image files (see `ImageFiles`) or sound files (see `SoundFiles`); a .npy or .npz file; or a published data
-            set as "name:class[:split]", where the class is a name, a number, "not-" and one of these, or "all", and the
-            split is train (default), test or all. A path that exists wins over a name.
+        data: a source, which is taken as it is; an array, a tensor or a list of arrays (see `ArraySource`); a path, or
+            a list of paths, of folders and image files (see `ImageFiles`) or sound files (see `SoundFiles`); a .npy
+            or .npz file; or a published data set as "name:class[:split]", where the class is a name, a number, "not-"
+            and one of these, or "all", and the split is train (default), test or all. A path that exists wins over
+            a name.
         purpose: "fit" scans image files and infers shape and range; "score" needs `spec` for files to be read lazily.
         kind: what the numbers mean, where the data leave it open.
         size: side of square images; None: see `ArraySource` and `ImageFiles.open`; data sets as files.
@@ -101,6 +104,8 @@ def open_source(
         DataError: files or names that can not.
     """
     form = spec.recording if form is None and spec is not None else form
+    if isinstance(data, Source):
+        return data
     request = _Request(purpose, kind, size, sides, spec, form, strict, progress)
     if isinstance(data, str | Path):
         path = as_paths(data)[0]

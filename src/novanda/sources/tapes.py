@@ -36,7 +36,7 @@ class Tape:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._library = _soundfile()
+        self._library = soundfile_package()
         # What was decoded last and may be asked for again: samples from `_first` to before `_at`.
         self._kept = np.empty(0, dtype=np.float32)
         self._first = self._at = 0
@@ -136,7 +136,8 @@ class Tape:
         return block
 
 
-def _soundfile() -> Any:
+def soundfile_package() -> Any:
+    """The package soundfile; InputError that says how to get it where it is not installed."""
     try:
         return importlib.import_module("soundfile")
     except (ModuleNotFoundError, OSError) as error:  # OSError: the package is there and libsndfile is not
