@@ -149,9 +149,29 @@ def test_all_or_no_mixtures_can_hold_an_event(own: Path, tmp_path: Path) -> None
         assert made.with_event == wanted
 
 
+def test_another_gain_and_what_it_cuts_off(own: Path, tmp_path: Path) -> None:
+    plain = {"count": 4, "seconds": 2.0, "rate": 8_000, "presence": 1.0, "ebr": (24.0,)}
+    quiet, loud = (
+        mix(own / "normal", own / "events", tmp_path / f"{gain}", Mixing(**plain, gain=gain))  # type: ignore[arg-type]  # of many types
+        for gain in (0.02, 1.0)
+    )
+    assert (quiet.clipped, loud.clipped) == (0, 8)
+    first, second = (soundfile.read(sorted((made.folder / "audio").iterdir())[0])[0] for made in (quiet, loud))
+    np.testing.assert_allclose(np.clip(first * 50, -1, 1), second, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"ebr": ()}, {"ebr": (math.nan,)}, {"count": 0}, {"presence": 1.1}, {"seconds": 0}, {"rate": 1}, {"seed": -1}],
+    [
+        {"ebr": ()},
+        {"ebr": (math.nan,)},
+        {"count": 0},
+        {"presence": 1.1},
+        {"gain": 0},
+        {"seconds": 0},
+        {"rate": 1},
+        {"seed": -1},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):

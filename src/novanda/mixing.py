@@ -5,9 +5,9 @@ its ratio to the background from a few. The event is scaled so that its root mea
 background's under it, and the sum is multiplied by 0.2, which keeps nearly all of them below full scale.
 
 Departures: the set's makers listened for where in its file an event sounds; here it is all from the first to the last
-hundredth of a second within 40 dB of the loudest. They had backgrounds of 30 s; here a stretch of a longer one begins at
-a moment drawn uniformly, and the recipe tells it as `bg_start_seconds`. Where the background is silent, so that there is
-no ratio, another place is drawn.
+hundredth of a second within 40 dB of the loudest. They had backgrounds of 30 s; here a stretch of a longer one begins
+at a moment drawn uniformly, and the recipe tells it as `bg_start_seconds`. Where the background is silent, so that
+there is no ratio, another place is drawn.
 
 What is written is what `datasets.dcase2017.read_mixtures` reads. Letters: n samples of a background, m of an event.
 """
@@ -46,6 +46,8 @@ class Mixing:
         seconds: length of a mixture; shorter backgrounds are left out, longer events cut.
         rate: samples a second of the mixtures, which are mono of 24 bits.
         split: what part of the official layout to write.
+        gain: that the sum is multiplied by. A detector that was fitted on the backgrounds themselves wants 1, for at
+            0.2 all mixtures are quieter than what it knows; more of them are then cut off at full scale.
         seed: of everything random.
 
     Raises:
@@ -58,6 +60,7 @@ class Mixing:
     seconds: float = 30.0
     rate: int = 44_100
     split: Split = "evaltest"
+    gain: float = GAIN
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class Mixing:
             raise InputError(f"ebr must be one or more ratios from -100 to 100 dB; got {self.ebr!r}")
         if self.count < 1 or self.seed < 0:
             raise InputError(f"count must be at least 1 and seed at least 0; got {self.count} and {self.seed}")
+        if not 0 < self.gain <= 1:
+            raise InputError(f"gain is a factor above 0, at most 1; got {self.gain!r}")
         if not 0 <= self.presence <= 1:
             raise InputError(f"presence is a share from 0 to 1; got {self.presence!r}")
         AudioForm(rate=self.rate, segment_seconds=self.seconds, content="waveform")  # refuses what is no length
@@ -72,18 +77,27 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Mixed:
-    """What `mix` wrote: the split's folder, how many mixtures, how many of them with an event, what was left out."""
+    """What `mix` wrote.
+
+    Attributes:
+        folder: of the split.
+        count, with_event, clipped: mixtures in all, those that hold an event, those cut off at full scale.
+        left_out: sounds that could not serve, and why.
+    """
 
     folder: Path
     count: int
     with_event: int
+    clipped: int
     left_out: dict[str, str]
 
 
-def mixture(background: np.ndarray, event: np.ndarray, at: int, ebr: float) -> tuple[np.ndarray, float]:
-    """A background (n,) with an event (m,) from sample `at` on, times 0.2, and the factor that the event was scaled by.
+def mixture(
+    background: np.ndarray, event: np.ndarray, at: int, ebr: float, gain: float = GAIN
+) -> tuple[np.ndarray, float]:
+    """A background (n,) with an event (m,) from sample `at` on, times `gain`, and the factor that scaled the event.
 
-    factor = 10^(ebr / 20) RMS(background[at : at + m]) / RMS(event), before the 0.2.
+    factor = 10^(ebr / 20) RMS(background[at : at + m]) / RMS(event), before the gain.
 
     Raises:
         InputError: the event does not fit, or either is silent there, so that there is no ratio of them.
@@ -97,7 +111,7 @@ def mixture(background: np.ndarray, event: np.ndarray, at: int, ebr: float) -> t
     factor = 10 ** (ebr / 20) * louder / loud
     mixed = background.astype(np.float64)
     mixed[at : at + len(event)] += factor * event
-    return mixed * GAIN, factor
+    return mixed * gain, factor
 
 
 def mix(
@@ -135,16 +149,18 @@ def mix(
     folder = root / f"TUT-rare-sound-events-2017-{form}" / "data" / "mixture_data" / chosen.split / digest
     plans = [(target, number) for target in sorted(classes.files) for number in range(chosen.count)]
     recipes: dict[str, list[dict[str, Any]]] = {target: [] for target in sorted(classes.files)}
+    clipped = 0
     for target, number in each(plans):
         # A generator for each: a mixture does not depend on those made before it.
         generator = np.random.default_rng([chosen.seed, sorted(classes.files).index(target), number])
         recipe, sound = _made(beds, classes, target, number, chosen, generator)
+        clipped += bool(np.abs(sound).max() > 1)
         _write_sound(folder / "audio" / recipe["mixture_audio_filename"], sound, chosen.rate)
         recipes[target].append(recipe)
     for target, made in recipes.items():
         _write_meta(folder / "meta", f"{chosen.split}_{target}", made)
     with_event = sum(recipe["event_present"] for made in recipes.values() for recipe in made)
-    return Mixed(folder, len(plans), with_event, left_out)
+    return Mixed(folder, len(plans), with_event, clipped, left_out)
 
 
 @dataclass(frozen=True)
@@ -214,10 +230,10 @@ def _made(
             "bg_path": name, "bg_classname": scene, "bg_start_seconds": begin, "event_present": present,
         }  # fmt: skip
         if event is None:
-            return _named(recipe, target, number, mixing), background.astype(np.float64) * GAIN
+            return _named(recipe, target, number, mixing), background.astype(np.float64) * mixing.gain
         at = int(generator.integers(len(background) - len(event) + 1))
         try:
-            mixed, factor = mixture(background, event, at, ebr)
+            mixed, factor = mixture(background, event, at, ebr, mixing.gain)
         except InputError:  # silent under the event: another place
             continue
         recipe |= {

@@ -22,6 +22,7 @@ def mix(
     seconds: float = 30.0,
     rate: int = 44_100,
     split: Literal["devtrain", "devtest", "evaltest"] = "evaltest",
+    gain: float = 0.2,
     seed: int = 0,
 ) -> int:
     """Make a test set of rare sounds: your events mixed into your backgrounds by the recipe of DCASE 2017 task 2.
@@ -39,6 +40,8 @@ def mix(
         seconds: length of a mixture.
         rate: samples a second of the mixtures.
         split: what part of the official layout they make.
+        gain: that mixtures are multiplied by, DCASE's 0.2 unless given. Give 1 for a detector that was fitted on the
+            backgrounds as they are.
         seed: of everything random.
     """
     from novanda import mixing
@@ -47,7 +50,7 @@ def mix(
         ratios = tuple(float(word) for word in ebr.split(","))
     except ValueError:
         raise InputError(f"--ebr are numbers with commas between them, such as -6,0,6; got {ebr!r}") from None
-    chosen = mixing.Mixing(ratios, count, presence, seconds, rate, split, seed)
+    chosen = mixing.Mixing(ratios, count, presence, seconds, rate, split, gain, seed)
 
     def each(plans: Sequence[Any]) -> Iterator[Any]:
         return progress_over(plans, len(plans), "mixing")
@@ -55,5 +58,7 @@ def mix(
     made = mixing.mix(backgrounds, events, out, chosen, each=each)
     for path, reason in made.left_out.items():
         say(f"left out {path}: {reason}")
+    if made.clipped:
+        say(f"{made.clipped} mixtures are cut off at full scale; a lower --gain avoids that")
     say(f"{made.count} mixtures, {made.with_event} with an event, written to {made.folder}")
     return 0
