@@ -18,8 +18,10 @@ from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.speed import speed_facts, speed_table
+from novanda.methods import METHODS
 from novanda.training import Epoch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,14 @@ LATEST = {  # a file whose last line is shown, and what makes its table and its 
     "service": (service_table, service_facts),
 }
 
+INDEX = """<!-- Made by `make readme` from the methods' docstrings and the committed result lines. -->
+# Methods
+
+Every system that the paper compares with, built through one contract and one training loop, and our own. A figure is
+the mean AUROC over CIFAR-10's ten classes at the longest training that was run on all of them; which that is, and
+what the paper prints, stands on the method's own page. `novanda fit --method NAME` takes any of them.
+"""
+
 
 def filled(text: str) -> str:
     """The page with every table made anew."""
@@ -55,6 +65,17 @@ def filled(text: str) -> str:
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
         text = pattern.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)  # type: ignore[misc]
     return text
+
+
+def method_pages() -> dict[Path, str]:
+    """docs/methods: the list of all methods and a page of each, whole."""
+    runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
+    file = ROOT / "benchmarks/speed.jsonl"
+    line = json.loads(file.read_text().splitlines()[-1]) if file.exists() else None
+    folder = ROOT / "docs/methods"
+    pages = {folder / f"{kind.name}.md": method_page(kind, runs, line) for kind in METHODS}
+    index = methods_index(runs, line).to_markdown(notes=True)
+    return pages | {folder / "index.md": f"{INDEX}\n{index}\n"}
 
 
 def draw_losses() -> None:
@@ -77,12 +98,13 @@ def draw_losses() -> None:
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
-    for page in (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in PAGES)):
-        text = page.read_text()
-        if filled(text) != text:
+    pages = {page: filled(page.read_text()) for page in (ROOT / "README.md", *(ROOT / f"docs/{n}.md" for n in PAGES))}
+    for page, wanted in (pages | method_pages()).items():
+        if not page.exists() or page.read_text() != wanted:
             stale.append(page.name)
             if "--check" not in sys.argv:
-                page.write_text(filled(text))
+                page.parent.mkdir(exist_ok=True)
+                page.write_text(wanted)
     if "--check" in sys.argv:
         sys.stdout.write(f"stale: {', '.join(stale)}; run `make readme`\n" if stale else "up to date\n")
         return 1 if stale else 0

@@ -271,6 +271,17 @@ def scoring_speed(detector: Detector | ExportedDetector, sizes: Sizes) -> dict[s
     }
 
 
+def network_size(detector: Detector) -> dict[str, int]:
+    """Learned numbers, those that only training needs among them, and the multiply-adds of scoring one image."""
+    images = next(Normals(ArraySource(structured_images(1, seed=1))).batches())
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        detector.method_.novelty(detector.model_, detector.reference_, images)
+    return {
+        "parameters": sum(p.numel() for p in detector.model_.parameters()),
+        "scoring_multiply_adds": int(counter.get_total_flops()) // 2,
+    }
+
+
 def bf16_differences(detector: Detector, sizes: Sizes) -> dict[str, dict[str, float]]:
     """How far scores move when the networks run under bf16 autocast: why scoring is always float32.
 
@@ -374,10 +385,11 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
             )
     say("augmentation")
     augmentation = augmentation_speed(sizes)
-    scoring, scoring_exported, differences = {}, {}, {}
+    scoring, scoring_exported, differences, networks = {}, {}, {}, {}
     for method in image_methods():
         say(f"scoring {method.name}")
         detector = fitted(method, sizes)
+        networks[method.name] = network_size(detector)
         scoring[method.name] = scoring_speed(detector, sizes)
         scoring_exported[method.name] = scoring_speed(exported(detector), sizes)
         if method in learned:
@@ -394,6 +406,7 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
         "convolution_tflops": peaks,
         "training": training,
         "memory_mib": memory,
+        "networks": networks,
         "augmentation": augmentation,
         "scoring": scoring,
         "exported": scoring_exported,

@@ -317,6 +317,7 @@ PROMISED = {
     "history",
     "fit_seconds",
     "score_seconds",
+    "cpu_seconds",
     "peak_memory_mib",
     "data",
     "machine",
@@ -364,6 +365,8 @@ def test_cells_run_once_and_their_lines_hold_what_is_promised(root: Path, tmp_pa
         assert re.fullmatch("[0-9a-f]{64}", result["data"]["checksum"])
         assert set(result["machine"]) >= {"device", "name", "precision", "threads"}
         assert result["fit_seconds"] >= 0
+        assert result["cpu_seconds"]["fit"] > 0
+        assert result["cpu_seconds"]["score"] > 0
     assert len(results[2]["history"]) == 1
     assert results[2]["history"][0]["squared error"] > 0
     assert results[2]["sizes"]["parameters"] > 0

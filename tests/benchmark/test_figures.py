@@ -11,7 +11,7 @@ import pytest
 from made_up import line, write, write_kept, write_scores
 from PIL import Image
 
-from novanda import pictures
+from novanda import datasets, pictures
 from novanda.benchmark.figures import Picture, every_picture
 from novanda.benchmark.runs import read_runs
 from novanda.methods import NDA, PCA, NearestNeighbour, RotNet
@@ -160,3 +160,22 @@ def test_hostile_names_are_drawn_and_name_safe_files(tmp_path: Path) -> None:
     found, _ = drawn(write(tmp_path, made))
     assert len(found) == 2
     assert all(name.replace("_", "").isalnum() for name in found)
+
+
+def test_the_frontier_has_methods_run_on_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real = pictures.frontier
+    monkeypatch.setattr(pictures, "frontier", lambda costs: seen.append(costs) or real(costs))
+    names = datasets.get("cifar10").classes
+    busy = [line(PCA(), name, 0.6, cpu_seconds={"fit": 90.0, "score": 1.0}) for name in names]
+    clock = [line(RotNet(), name, 0.8, fit_seconds=30.0, machine={"threads": 2}) for name in names]
+    resumed = [line(NDA(), name, 0.7, cpu_seconds={"fit": None, "score": 1.0}) for name in names]
+    found, _ = drawn(write(tmp_path, *busy, *clock, *resumed, line(NearestNeighbour(), names[0], 0.9)))
+    assert "frontier_cifar10" in found
+    (costs,) = seen
+    by_name = {cost.label.split(",")[0]: cost for cost in costs}
+    assert set(by_name) == {"PCA reconstruction", "RotNet", "NDA (paper)"}, "one class is no mean"
+    assert (by_name["PCA reconstruction"].minutes, by_name["PCA reconstruction"].bound) == (1.5, False)
+    assert (by_name["RotNet"].minutes, by_name["RotNet"].bound) == (1.0, True)
+    assert by_name["NDA (paper)"].bound
+    assert by_name["RotNet"].value == pytest.approx(0.8)

@@ -146,6 +146,7 @@ def test_docstring_tells_every_field(kind: type[Method]) -> None:
     assert not kind.__doc__.startswith(f"{kind.__name__}("), "the generated signature is no docstring"
     missing = [field.name for field in dataclasses.fields(kind) if field.name not in kind.__doc__]
     assert not missing
+    assert "\n    When to use it: " in kind.__doc__, "the page of a method says whom it serves"
     for name in ("reference", "novelty"):
         assert getattr(kind, name).__doc__
 

@@ -9,7 +9,7 @@ import pytest
 from test_curves import assert_no_text_overlaps
 
 from novanda.errors import InputError
-from novanda.pictures import Bar, auroc_bars, embedding_maps
+from novanda.pictures import Bar, Cost, auroc_bars, embedding_maps, frontier
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "T-shirt/top")
 
@@ -43,6 +43,27 @@ def test_maps_tell_normal_from_novel_by_shape() -> None:
     np.testing.assert_allclose(novelties.get_offsets(), places[novel])
     shapes = [side.get_paths()[0].vertices.shape for side in (normals, novelties)]
     assert shapes[0] != shapes[1]
+
+
+def test_the_frontier_joins_what_nothing_cheaper_reaches() -> None:
+    costs = [
+        Cost("slow", 9.0, 0.8),
+        Cost("worse", 2.0, 0.5),
+        Cost("quick", 0.1, 0.6, bound=True),
+        Cost("dear", 20, 0.7),
+    ]
+    figure: Any = frontier(costs)
+    (axes,) = figure.axes
+    line, *marks = axes.lines
+    assert list(zip(line.get_xdata(), line.get_ydata(), strict=True)) == [(0.1, 0.6), (9.0, 0.8), (20, 0.8)]
+    assert [mark.get_xdata()[0] for mark in marks] == [0.1, 2.0, 9.0, 20]
+    assert [mark.get_color() == "white" for mark in marks] == [True, False, False, False]
+    assert axes.get_xscale() == "log"
+    named = [text.get_text() for text in axes.texts if len(text.get_text()) > 2]
+    assert named == ["1  quick: 0.600", "2  worse: 0.500", "3  slow: 0.800", "4  dear: 0.700"]
+    assert_no_text_overlaps(frontier([Cost(f"a method of {n} epochs, wide", 2.0**n, 0.5) for n in range(20)]))
+    with pytest.raises(InputError, match="core-minutes above 0"):
+        frontier([Cost("free", 0.0, 0.5)])
 
 
 def test_no_text_lies_on_another() -> None:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from novanda import metrics, pictures
 from novanda.benchmark.convergence import convergence
 from novanda.benchmark.groups import Group, group_runs, in_words
 from novanda.benchmark.published import cifar10_auroc, system, table
-from novanda.benchmark.runs import Run, class_place, data_set_title
+from novanda.benchmark.runs import Run, class_place, data_set_named, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated
 from novanda.errors import DataError, InputError
-from novanda.pictures import Bar, Trace
+from novanda.pictures import Bar, Cost, Trace
 
 Say = Callable[[str], None]
 _TRACES = 6  # lines in one panel: more can not be told apart
@@ -48,7 +49,7 @@ class Picture:
 def every_picture(runs: Sequence[Run], left_out: Say) -> list[Picture]:
     """All that the runs allow; `left_out` is told of each that could not be drawn, and why."""
     done = [run for run in runs if run.error is None]
-    makers = (class_bars, roc_pictures, training_pictures, embedding_pictures, example_pictures)
+    makers = (frontier_pictures, class_bars, roc_pictures, training_pictures, embedding_pictures, example_pictures)
     with warnings.catch_warnings():
         # Names come from result lines: a sign that the font has not is drawn as a box, and no fault of anybody's.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
@@ -80,6 +81,29 @@ def class_bars(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
                 "0.5, which knows nothing.",
                 tuple(keys),
                 pictures.png(pictures.auroc_bars(panels)),
+            )
+
+
+def frontier_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
+    """Mean AUROC against the core-minutes of training, a picture per data set of which every class was run."""
+    for data_set in dict.fromkeys(run.data_set for run in runs):
+        known = data_set_named(data_set)
+        groups = [
+            group
+            for group in group_runs([run for run in runs if run.data_set == data_set])
+            if known is not None and len(group.classes) == len(known.classes)
+            if not group.calibrated and not is_ablated(group) and group.protocol.startswith("protocol 2")
+        ]
+        marks = {_titled(group, groups): _cost(group) for group in groups}
+        if len(marks) > 1:
+            yield Picture(
+                f"frontier_{_file_name(data_set)}",
+                f"{data_set_title(data_set)}: AUROC against the cost of training",
+                "Mean AUROC over all classes, each against the rest, and the mean time that one core would take to "
+                "train a detector, scoring not counted. Hollow marks: lines that know only the time on the clock of a "
+                "machine that had other work. The dashed line joins what nothing cheaper reaches.",
+                tuple(run.key for group in groups for run in group.done),
+                pictures.png(pictures.frontier([Cost(label, *cost) for label, cost in marks.items()])),
             )
 
 
@@ -222,6 +246,16 @@ def _one_a_class(group: Group) -> list[Run]:
     for run in sorted(group.done, key=lambda run: (run.cell["seed"], run.cell["protocol"])):
         first.setdefault(run.normal_class, run)
     return [first[name] for name in group.classes]
+
+
+def _cost(group: Group) -> tuple[float, float, bool]:
+    """Mean core-minutes to train, mean AUROC, and whether the minutes are an upper bound."""
+    busy = [(run.line.get("cpu_seconds") or {}).get("fit") for run in group.done]
+    clock = [float(run.line["fit_seconds"]) * int(run.line["machine"].get("threads") or 1) for run in group.done]
+    seconds = [clock[place] if each is None else float(each) for place, each in enumerate(busy)]
+    mean = group.mean(group.classes, len(group.classes)).value
+    assert mean is not None
+    return max(fmean(seconds), 0.1) / 60, mean, None in busy
 
 
 def _trace(run: Run) -> Trace:

@@ -33,7 +33,12 @@ class AutoEncoderNetworks(nn.Module):
 class AutoEncoder(Method):
     """Convolutional auto-encoder with squared error (row "DCAE" of Table 4; Masci et al. 2011).
 
-    The networks are NDA's own, so that a comparison with NDA is one of objectives.
+    The networks are NDA's own, so that a comparison with NDA is one of objectives. An image is squeezed through
+    a code too narrow to hold anything but what normals have in common; what is novel comes out wrong. Objective:
+    ||D(E(x)) - x||^2 summed over pixels; score: its mean over pixels. One pass of each network an image.
+
+    When to use it: for aligned, simple pictures whose error map a person should see, and as the baseline of every
+    other reconstruction. It draws bright and smooth novelties well too: those it misses.
 
     Attributes:
         latent_dim: d, the width of the waist.

@@ -73,6 +73,9 @@ class DSVDD(Method):
     learning rate (theirs is divided by 10 late in either stage), no AMSGrad, and no min-max scaling after the
     contrast normalisation, which would need statistics of the whole class.
 
+    When to use it: for a small fast scorer (one pass of a LeNet, one distance) on centred objects, where nobody asks
+    for a picture of what was expected. Watch that the distance does not collapse to 0 for every image.
+
     Attributes:
         latent_dim: outputs of the encoder.
         width: channels of its first convolution; the next have twice and four times as many.

@@ -64,7 +64,12 @@ class NDA(Method):
     encoder C learns to find that latent (Eq. 2) and, through estimators of mutual information, to tell an
     image from its negative augmentation M(x) (Eqs. 4-6). A new image goes through C, then G: novelty is the
     reconstruction error. Where the paper is silent the defaults follow `READING.md`'s table, and every other
-    reading stays selectable.
+    reading stays selectable. Objective: Eq. 8, L_lap + L_lat + L_mie; score: mean (G(C(x)) - x)^2. A step costs a pass
+    of G and two of C an image.
+
+    When to use it: to reproduce or to study the paper, and where a picture of what was expected matters more than the
+    best score; what it reconstructs must be simple (digits, objects on a plain ground). On natural photos its errors
+    follow how busy an image is rather than how novel.
 
     Attributes:
         latent_dim: d; clamped to N - 1.

@@ -20,6 +20,10 @@ class NearestNeighbour(Method):
 
     Source: the row "Neighbour" of Table 3 is k = 1 on pixels. Check values (protocol 2): CIFAR-10 mean AUROC 0.606,
     MNIST 0.954, Fashion-MNIST 0.923. The bank of all training samples is kept: a saved detector grows with them.
+    Score: the mean over the k nearest training samples t of ||x - t||.
+
+    When to use it: with few normals (tens to thousands), aligned pictures or tables of features, and as the floor that
+    a trained method must beat. Not where things move about in the frame, nor with a million normals.
 
     Attributes:
         neighbours: k; clamped to the number of training samples.

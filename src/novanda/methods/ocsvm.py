@@ -21,6 +21,10 @@ class OCSVM(Method):
 
     The published row of Table 3 chose nu and gamma by *test* AUROC; here both are fixed beforehand. Fitting takes all
     samples in memory and time between N^2 and N^3: subsample beyond some ten thousand.
+    Score: rho - sum_i a_i exp(-gamma ||x - x_i||^2) over the support vectors x_i.
+
+    When to use it: on tables of up to some thousand rows, scaled alike, where a smooth boundary is wanted; on
+    pixels the nearest neighbour is as good and needs no kernel.
 
     Attributes:
         nu: upper bound on the share of training samples outside, in (0, 1); at 1 the offset is undefined.

@@ -37,7 +37,10 @@ class VAE(Method):
     -ELBO(x) = -log N(x; G(z), s^2) + KL(q(z|x) || N(0, I)). In training z is one sample of q(z|x); when scoring it is
     q's mean, so that a score is the same each time. The deviation s of the drawn image is one number, learned with the
     rest, rather than chosen. The published row does not tell its architecture; here it is the DCGAN pair at half width
-    (convolutions of 32, 64, 128 channels).
+    (convolutions of 32, 64, 128 channels). One pass of each network an image.
+
+    When to use it: where the auto-encoder would, if scores should be comparable between samples as (bounds of)
+    log densities, or normals are to be drawn from the prior. Density is not novelty: plain images score low.
 
     Attributes:
         latent_dim: d, the dimensions of a code.

@@ -8,18 +8,20 @@ can tell apart, and nothing is said by colour alone. Letters: N samples, C chann
 from novanda.pictures.curves import Trace, loss_curves, roc_curves, training_curves
 from novanda.pictures.drawing import png, save
 from novanda.pictures.explaining import explanation_sheet
-from novanda.pictures.measured import Bar, auroc_bars, embedding_maps
+from novanda.pictures.measured import Bar, Cost, auroc_bars, embedding_maps, frontier
 from novanda.pictures.sheets import example_sheet, score_histogram, score_sheet
 from novanda.pictures.timelines import TimelineBand, timeline_sheet
 
 __all__ = [
     "Bar",
+    "Cost",
     "TimelineBand",
     "Trace",
     "auroc_bars",
     "embedding_maps",
     "example_sheet",
     "explanation_sheet",
+    "frontier",
     "loss_curves",
     "png",
     "roc_curves",

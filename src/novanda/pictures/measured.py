@@ -1,4 +1,4 @@
-"""Pictures of measurements: AUROC per class with its interval, and maps of embedded samples."""
+"""Pictures of measurements: AUROC per class with its interval and against its cost, and maps of embedded samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.pictures.drawing import BLACK, BLUE, GRAY, VERMILLION, WIDTH, new_figure, panel, plain
+from novanda.pictures.drawing import BLACK, BLUE, GRAY, LEFT, VERMILLION, WIDTH, new_figure, panel, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +73,61 @@ def auroc_bars(panels: Mapping[str, Sequence[Bar]]) -> Figure:
             axes.set_title(plain(name), fontsize=10, loc="left")
         top += height
     _bars_legend(figure, any(bar.published is not None for bars in panels.values() for bar in bars))
+    return figure
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One method at one budget, a mark of `frontier`.
+
+    Attributes:
+        label: of the method and its budget.
+        minutes: of one core to train a detector, above 0.
+        value: AUROC, 0 to 1.
+        bound: whether the minutes are an upper bound only, such as wall-clock time on shared cores.
+    """
+
+    label: str
+    minutes: float
+    value: float
+    bound: bool = False
+
+
+def frontier(costs: Sequence[Cost]) -> Figure:
+    """AUROC against core-minutes of training, on a logarithmic axis; a dashed line joins what nothing cheaper reaches.
+
+    Raises:
+        InputError: nothing to draw, or minutes that are not above 0.
+    """
+    if not costs or any(cost.minutes <= 0 for cost in costs):
+        raise InputError("expected at least one method, each with core-minutes above 0")
+    order = sorted(costs, key=lambda cost: (cost.minutes, -cost.value, cost.label))
+    figure = new_figure(max(6.0, 1.0 + 0.24 * len(order)))
+    axes = panel(figure, LEFT, 0.4, 7.4, figure.get_figheight() - 1.1)
+    best = [cost for place, cost in enumerate(order) if all(cost.value > other.value for other in order[:place])]
+    axes.step(
+        [*(cost.minutes for cost in best), order[-1].minutes], [*(cost.value for cost in best), best[-1].value],
+        where="post", color=GRAY, linewidth=1, linestyle="--", zorder=1,
+    )  # fmt: skip
+    for number, cost in enumerate(order, 1):
+        colour = BLUE if cost in best else VERMILLION
+        axes.plot(
+            cost.minutes, cost.value, "o", markersize=15, color="white" if cost.bound else colour,
+            markeredgecolor=colour,
+        )  # fmt: skip
+        # Marks can lie close together: their names stand beside the picture, where they do not overlap.
+        axes.text(
+            cost.minutes, cost.value, str(number), fontsize=8, ha="center", va="center_baseline",
+            color=BLACK if cost.bound else "white",
+        )  # fmt: skip
+        place = 1 - 0.24 * number / (figure.get_figheight() - 1.1)
+        named = f"{number}  {plain(cost.label)}: {cost.value:.3f}"
+        axes.text(1.03, place, named, transform=axes.transAxes, fontsize=9)
+    axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.1)
+    axes.set(xlabel="core-minutes to train one detector (hollow marks: at most)", ylabel="AUROC")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
     return figure
 
 
