@@ -213,6 +213,8 @@ def test_wrong_askings_are_refused(detector: Detector, machine: Path) -> None:
         next(detector.timelines(machine / "worn", "median"))  # type: ignore[arg-type]  # what a caller may give
     with pytest.raises(InputError, match="recording must be an AudioForm"):
         Detector(recording="audio").fit(machine / "ok")  # type: ignore[arg-type]  # likewise
+    with pytest.raises(InputError, match="leave it out, or give sound files"):
+        Detector(methods.PCA(), recording=FORM).fit(np.zeros((10, 8, 8), np.uint8) + np.arange(8, dtype=np.uint8))
     with pytest.raises(InputError, match="learns from image; got spectrogram"):
         Detector(methods.RotNet(), recording=FORM).fit(machine / "ok")
 

@@ -270,6 +270,11 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 "`novanda list methods` shows what each can take"
             )
         form = source.spec.recording
+        if self.recording is not None and form is None:
+            raise InputError(
+                f"recording says how sound files become samples; got {source.spec.kind} samples that are in no need of "
+                "it; leave it out, or give sound files"
+            )
         if form is not None and method.sides is not None and not form.bands == form.frames in method.sides:
             raise InputError(
                 f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got {form.bands} bands by "
