@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo explain test lint types docs tests test-slow bench bench-service results readme screenshots \
+.PHONY: help demo pump explain test lint types docs tests test-slow bench bench-service results readme screenshots \
   browser clean
 
 help:
 	@echo "make demo       train on images that ship with a dependency, print scores, draw demo/eights.png"
+	@echo "make pump       the same of sound: recordings of a pump made here, demo/pump/timeline.png"
 	@echo "make explain    docs/pictures/explain.png, from the demo"
 	@echo "make test       lint, types, documentation, tests"
 	@echo "make docs       the documentation as a site, in site/"
@@ -26,6 +27,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
+
+# Also what docs/sound.md shows.
+pump: $(READY)
+	$(BIN)/python examples/pump.py
+	cp demo/pump/timeline.png docs/pictures/timeline.png
 
 # Of the demo's detector: an eight, and two digits it has never seen.
 explain: demo

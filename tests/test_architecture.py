@@ -18,6 +18,7 @@ TESTS = Path(__file__).resolve().parent
 # Ground floor first. Rooms on one floor may not import each other; inside a room (a folder) anything goes.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("recordings",),
     ("samples",),
     ("training_options",),
     ("losses", "augment", "networks", "metrics", "calibration", "checkpoint"),
@@ -28,7 +29,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("datasets",),
     ("sources",),
-    ("inspection", "scores"),
+    ("inspection", "scores", "mixing"),
+    ("timelines",),
     ("detector", "exported"),
     ("explanations", "export"),
     ("pictures",),

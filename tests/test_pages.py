@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from novanda.cli import main
@@ -62,3 +63,29 @@ def test_commands_run(page: str, photos: Path, tmp_path: Path, monkeypatch: pyte
     assert given
     for words in given:
         assert main(words[1:]) == 0, words
+
+
+def test_the_page_on_sound_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands and its Python lines, in their order, on recordings of 4 s made at 8 kHz."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    moments = np.arange(32_000) / 8_000
+    for folder, count, knock in (("machine_ok", 95, 0.0), ("today", 4, 0.0), ("healthy", 10, 0.0), ("worn", 3, 0.5)):
+        Path(folder).mkdir()
+        for number in range(count):
+            sound = 0.1 * np.sin(2 * np.pi * generator.uniform(118, 122) * moments) + generator.normal(0, 0.02, 32_000)
+            sound += knock * (moments % 1 < 0.05) * generator.normal(size=32_000)
+            soundfile.write(Path(folder) / f"{number:02d}.wav", sound, 8_000)
+    Path("knocks").mkdir()
+    soundfile.write("knocks/0.wav", generator.normal(0, 0.3, 4_000), 8_000)
+    ran = []
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", (DOCS / "sound.md").read_text(), re.DOTALL):
+        if language == "python":
+            exec(compile(block, "sound.md", "exec"), {})
+            continue
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            assert main(words[1:]) == 0, line
+            ran.append(words[1])
+    assert ran == ["inspect", "fit", "score", "evaluate", "explain", "mix"]
+    assert Path("timeline.png").is_file()

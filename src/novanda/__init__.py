@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from novanda.explanations import Explanation as Explanation
     from novanda.explanations import explain as explain
     from novanda.exported import ExportedDetector as ExportedDetector
+    from novanda.recordings import AudioForm as AudioForm
     from novanda.training_options import Training as Training
 
 _HOMES = {
+    "AudioForm": "novanda.recordings",
     "Calibration": "novanda.calibration",
     "Detector": "novanda.detector",
     "Explanation": "novanda.explanations",
@@ -39,6 +41,7 @@ _HOMES = {
 _MODULES = ("augment", "datasets", "losses", "methods", "metrics", "networks", "pictures", "sources")
 
 __all__ = [
+    "AudioForm",
     "Calibration",
     "Detector",
     "Explanation",

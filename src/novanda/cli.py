@@ -23,6 +23,7 @@ from novanda.commands.explaining import explain
 from novanda.commands.exporting import export
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
+from novanda.commands.mixing import mix
 from novanda.commands.reporting import report
 from novanda.commands.scoring import evaluate, score
 from novanda.commands.serving import serve
@@ -77,6 +78,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "calibrate": calibrate,
         "drift": drift,
         "export": export,
+        "mix": mix,
         "list": list_names,
         "download": download,
         "bench": bench,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,9 +28,11 @@ from novanda.examples import Examples, kept
 from novanda.heat import HeatScale, measured
 from novanda.method import Method, Reference
 from novanda.networks import channels_last
-from novanda.samples import Kind, Normals, SampleSpec, Source
+from novanda.recordings import Aggregate, AudioForm
+from novanda.samples import Kind, Normals, RecordedSource, SampleSpec, Source
 from novanda.scores import Scores, check_calibration, checked_scores, in_force, score_each_of
 from novanda.sources import ArraySource, open_source
+from novanda.timelines import SpanScore, Timeline, stream_of, timelines_of
 from novanda.training import Epoch, Training, resolve_device, seeded, train
 
 _MEMBER = "detector.json"
@@ -52,6 +54,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         image_size: side in pixels to which images are resized; None keeps the images' own where the method can take it.
         keep_examples: how many of the training images to keep, at the detector's size, to show those that a new one is
             most like. They are saved with the detector: whoever has its file can look at them. 0 keeps none.
+        recording: how recordings become samples, such as AudioForm(): `fit` then reads sound files. Recordings are
+            trained on or held out whole, and `calibration_fraction` is a share of them.
 
     Attributes after `fit`:
         spec_: what one sample looks like.
@@ -83,6 +87,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         calibration_fraction: float = 0.2,
         image_size: int | None = None,
         keep_examples: int = 256,
+        recording: AudioForm | None = None,
     ) -> None:
         self.method = method
         self.training = training
@@ -91,6 +96,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self.calibration_fraction = calibration_fraction
         self.image_size = image_size
         self.keep_examples = keep_examples
+        self.recording = recording
 
     # -----------------------------------------------------------------------------------------------------------
     # Learning
@@ -100,7 +106,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
         Args:
             X: (N, H, W, C) or (N, C, H, W) array or tensor, (N, H, W) gray, (N, F) features; a folder, a .npy or
-                .npz file, a list of image files; or a named set such as "cifar10:car" (see `sources.open_source`).
+                .npz file, a list of image or sound files; or a named set such as "cifar10:car" (see
+                `sources.open_source`).
             y: ignored, as in scikit-learn.
             options: those of `fitting`.
 
@@ -129,7 +136,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
         Args:
             X: as for `fit`.
-            kind: what the samples are, where their shape does not say.
+            kind: what the samples are, where their shape does not say; of files "spectrogram" and "waveform" stand for
+                sound, as AudioForm(content=...) makes it unless `recording` says more.
             data_root: where named sets lie; None is the environment's NOVANDA_DATA.
             strict: stop at the first broken file rather than skip it.
             checkpoint: file to save after every epoch. It is left at the end too: delete it once what came of
@@ -145,7 +153,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self._check_settings()
         training = (self.training or Training()).filled(method.training)
         source = self._open(X, method, kind, data_root, strict, progress)
-        learned, held_out = self._split(len(source), method)
+        learned, held_out = self._split(source, method)
         device = resolve_device(training)
 
         with seeded(self.seed, _BUILD):
@@ -201,7 +209,10 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             self.reference_.update({name: t.to(device) for name, t in method.reference(model, normals).items()})
         if len(held_out):
             novelty = next(iter(self._novelty(Normals(source, held_out, device=device)).values()))
-            self.calibrate(Calibration(novelty, self.false_alarm_rate))
+            groups = None
+            if isinstance(source, RecordedSource):
+                groups = np.unique(source.recordings[held_out], return_inverse=True)[1]
+            self.calibrate(Calibration(novelty, self.false_alarm_rate, recordings=groups))
         if source.spec.kind != "features":
             self._prepare_explanations(source, learned, held_out)
 
@@ -248,6 +259,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 kind=kind,
                 size=self.image_size,
                 sides=method.sides,
+                form=self._form(X, kind),
                 strict=strict,
                 data_root=data_root,
                 progress=progress,
@@ -257,7 +269,28 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 f"{method.name} learns from {', '.join(sorted(method.kinds))}; got {source.spec.kind}. "
                 "`novanda list methods` shows what each can take"
             )
+        form = source.spec.recording
+        if self.recording is not None and form is None:
+            raise InputError(
+                f"recording says how sound files become samples; got {source.spec.kind} samples that are in no need of "
+                "it; leave it out, or give sound files"
+            )
+        if form is not None and method.sides is not None and not form.bands == form.frames in method.sides:
+            raise InputError(
+                f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got {form.bands} bands by "
+                f"{form.frames} frames; make them alike, --audio.bands 64 --audio.frames 64"
+            )
         return source
+
+    def _form(self, X: Any, kind: Kind | None) -> AudioForm | None:
+        """How recordings become samples; None where X is no recordings."""
+        if self.recording is not None:
+            return self.recording
+        paths = [X] if isinstance(X, str | Path) else X if isinstance(X, list | tuple) else []
+        if kind not in ("spectrogram", "waveform") or not paths or not all(isinstance(x, str | Path) for x in paths):
+            return None
+        holds_arrays = len(paths) == 1 and Path(paths[0]).suffix.lower() in (".npy", ".npz")
+        return None if holds_arrays else AudioForm(content=kind)
 
     def _check_settings(self) -> None:
         """Refuse at once what would otherwise fail after reading, after training or only when saved."""
@@ -269,29 +302,39 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise InputError(f"image_size must be a whole number of pixels or None; got {self.image_size!r}")
         if not _is_whole(self.keep_examples, least=0):
             raise InputError(f"keep_examples must be a whole number of at least 0; got {self.keep_examples!r}")
+        if self.recording is not None and not isinstance(self.recording, AudioForm):
+            raise InputError(f"recording must be an AudioForm, such as AudioForm(), or None; got {self.recording!r}")
         fraction = self.calibration_fraction
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
             raise InputError(f"calibration_fraction must lie in [0, 1); got {fraction!r}")
         required(self.false_alarm_rate)  # refuses what is no rate
 
-    def _split(self, count: int, method: Method) -> tuple[np.ndarray, np.ndarray]:
-        """Places of the samples to learn from and of those held out, both in order."""
+    def _split(self, source: Source, method: Method) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the samples to learn from and of those held out, both in order.
+
+        Recordings go to one side whole: segments of one are alike, and those held out would not be new.
+        """
+        groups, what = np.arange(len(source)), "samples"
+        if isinstance(source, RecordedSource):
+            groups, what = source.recordings, "recordings"
+        count = int(groups[-1]) + 1
         held = round(self.calibration_fraction * count)
         if self.calibration_fraction > 0:
             needed = required(self.false_alarm_rate)
             if held < needed:
                 raise CalibrationError(
                     f"a false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} held-out normals; "
-                    f"calibration_fraction {self.calibration_fraction:g} of {count} samples gives {held}. Give "
-                    f"at least {math.ceil(needed / self.calibration_fraction)} samples, a higher rate or a larger share"
+                    f"calibration_fraction {self.calibration_fraction:g} of {count} {what} gives {held}. Give "
+                    f"at least {math.ceil(needed / self.calibration_fraction)} {what}, a higher rate or a larger share"
                 )
-        if count - held < method.minimum_samples:
+        order = np.random.default_rng([self.seed, _SPLIT]).permutation(count)
+        held_out = np.isin(groups, order[:held])
+        if np.count_nonzero(~held_out) < method.minimum_samples:
             raise InputError(
-                f"{method.name} learns from at least {method.minimum_samples} samples; got {count} samples, "
+                f"{method.name} learns from at least {method.minimum_samples} samples; got {count} {what}, "
                 f"of which {held} are held out for calibration"
             )
-        order = np.random.default_rng([self.seed, _SPLIT]).permutation(count)
-        return np.sort(order[held:]), np.sort(order[:held])
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
     def _identity(self, source: Source) -> dict[str, Any]:
         """What must be the same in a resumed run: the experiment, and a fingerprint of the data from 64 samples."""
@@ -414,6 +457,23 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         """
         return self._novelty_of(self.spec_.scale(torch.from_numpy(raw).to(self.device_)))
 
+    def timelines(self, X: Any, aggregate: Aggregate = "max", source: str | None = None) -> Iterator[Timeline]:
+        """Scores of recordings, of each segment and as a whole, one `Timeline` a recording, in order.
+
+        Args:
+            X: sound files or folders of them.
+            aggregate: how the whole's score comes from its segments': "max", "mean" or "p95". Choose before you look:
+                a way chosen for the p-values it gives makes them too small.
+            source: decide by the calibration of this source, see `calibrate`.
+        """
+        calibration = self.calibration_ if source is None else self.calibration(source)
+        return timelines_of(self._open_new(X), self.score_each, calibration, aggregate)
+
+    def stream(self, chunks: Iterable[Any], rate: int) -> Iterator[SpanScore]:
+        """Scores of segments of sound that comes in chunks of `rate` samples a second; see `timelines.stream_of`."""
+        check_is_fitted(self, "spec_")
+        return stream_of(chunks, rate, self.spec_.recording, self.score_batch, self.calibration_)
+
     def _open_new(self, X: Any) -> Source:
         check_is_fitted(self, "spec_")
         if _is_tabular(X):
@@ -507,7 +567,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         try:
             method = methods.from_json(content["method"])
             training = replace(Training(**content["training"]), device=device)
-            spec = SampleSpec(**content["spec"])
+            spec = SampleSpec.from_json(content["spec"])
             count = content["training_count"]
             if not _is_whole(count, least=method.minimum_samples):
                 raise ModelFileError(f"training_count must be at least {method.minimum_samples}; got {count!r}")
@@ -519,6 +579,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 calibration_fraction=content["calibration_fraction"],
                 image_size=content["image_size"],
                 keep_examples=content.get("keep_examples", 0),  # files of version 0.1 kept none
+                recording=spec.recording,
             )
             detector._check_settings()
             model = _load_model(method, spec, count, _below("model/", tensors), _below("reference/", tensors))
@@ -595,7 +656,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_tabular(X: Any) -> bool:
     """Whether X is a table of features, which scikit-learn's own validation takes, rather than images or paths."""
-    if isinstance(X, str | Path):
+    if isinstance(X, str | Path | Source):
         return False
     if isinstance(X, np.ndarray | Tensor):
         return X.ndim <= 2

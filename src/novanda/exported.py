@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -23,9 +23,11 @@ import numpy as np
 from novanda.calibration import Calibration
 from novanda.checkpoint import written_atomically
 from novanda.errors import DataError, InputError, ModelFileError
+from novanda.recordings import Aggregate
 from novanda.samples import SampleSpec, Source
 from novanda.scores import Scores, check_calibration, checked_scores, in_force, score_each_of
 from novanda.sources import open_source
+from novanda.timelines import SpanScore, Timeline, stream_of, timelines_of
 
 SCHEMA = 1
 ABOUT, CALIBRATION, SOURCES = "novanda", "novanda.calibration", "novanda.sources"
@@ -60,7 +62,7 @@ class ExportedDetector:
         try:
             entries = self._session.get_modelmeta().custom_metadata_map
             self.about = _read_about(entries)
-            self.spec_ = SampleSpec(**self.about["spec"])
+            self.spec_ = SampleSpec.from_json(self.about["spec"])
             self.method_name: str = self.about["method"]["name"]
             self.score_names: tuple[str, ...] = tuple(self.about["scores"])
             _check_signature(self._session, self.spec_, [*self.score_names, *[ERROR_MAP] * self.about[ERROR_MAP]])
@@ -147,6 +149,16 @@ class ExportedDetector:
         Raises InputError where the headline score is not finite.
         """
         return checked_scores(dict(zip(self.score_names, self.run(list(self.score_names), raw), strict=True)))
+
+    def timelines(self, X: Any, aggregate: Aggregate = "max", source: str | None = None) -> Iterator[Timeline]:
+        """Scores of recordings, of each segment and as a whole; as `Detector.timelines`."""
+        samples = open_source(X, purpose="score", spec=self.spec_)
+        calibration = self.calibration_ if source is None else self.calibration(source)
+        return timelines_of(samples, self.score_each, calibration, aggregate)
+
+    def stream(self, chunks: Iterable[Any], rate: int) -> Iterator[SpanScore]:
+        """Scores of segments of sound that comes in chunks; as `Detector.stream`."""
+        return stream_of(chunks, rate, self.spec_.recording, self.score_batch, self.calibration_)
 
     def _batches(self, X: Any) -> Iterator[np.ndarray]:
         source = open_source(X, purpose="score", spec=self.spec_)

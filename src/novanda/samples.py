@@ -10,14 +10,15 @@ torch is imported by the functions that make tensors: an exported detector score
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
 from novanda.errors import InputError
+from novanda.recordings import AudioForm, Span, form_from_json
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ class SampleSpec:
         channels, height, width: the shape of one sample; features have height = width = 1.
         low, high: the raw values that become -1 and +1 (0 and 255 for 8-bit images). Values beyond them are
             scaled alike and never clamped. Features have low = -1, high = 1: they are left as they are.
+        recording: how recordings become such samples; None where samples do not come from recordings.
     """
 
     kind: Kind
@@ -44,6 +46,7 @@ class SampleSpec:
     width: int
     low: float = 0.0
     high: float = 255.0
+    recording: AudioForm | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -52,6 +55,9 @@ class SampleSpec:
             raise InputError(f"a sample needs at least one value in each dimension; got {self.shape}")
         if not -math.inf < self.low < self.high < math.inf:
             raise InputError(f"the value range needs low < high, both finite; got low={self.low}, high={self.high}")
+        form = self.recording
+        if form is not None and (form.content, form.shape) != (self.kind, self.shape):
+            raise InputError(f"the form of sound makes a {form.content} {form.shape}; got a {self.kind} {self.shape}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,10 +87,19 @@ class SampleSpec:
         return (scaled.to(torch.float32) + 1.0) * ((self.high - self.low) / 2.0) + self.low
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `SampleSpec(**spec.to_json())` gives it back."""
-        return asdict(self)
+        """As a JSON object; `from_json` gives it back."""
+        content = {name: value for name, value in asdict(self).items() if name != "recording"}
+        # Left out where there is none: files and checkpoints of images stay as they were.
+        return content if self.recording is None else {**content, "recording": self.recording.to_json()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> SampleSpec:
+        """Read what `to_json` wrote; InputError or TypeError for anything else."""
+        form = content.get("recording")
+        return cls(**{**content, "recording": None if form is None else form_from_json(form)})
 
 
+@runtime_checkable
 class Source(Protocol):
     """Raw samples by position. Implementations stream: memory must not grow with their length."""
 
@@ -101,6 +116,20 @@ class Source(Protocol):
 
     def identifier(self, position: int) -> str:
         """What a person calls this sample: its path, or its row."""
+        ...
+
+
+@runtime_checkable
+class RecordedSource(Source, Protocol):
+    """A source whose samples are segments of recordings, in order: all of the first recording, then of the next."""
+
+    @property
+    def recordings(self) -> np.ndarray:
+        """Of each segment the number of its recording, counted from 0: (N,) int64, never falling."""
+        ...
+
+    def span(self, position: int) -> Span:
+        """Which stretch of which recording a segment is."""
         ...
 
 

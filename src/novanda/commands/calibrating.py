@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from novanda.commands.recordings import FILE, Aggregation, novelty_of_normals
 from novanda.commands.terminal import (
     DataRoot,
     ModelFile,
@@ -52,7 +53,7 @@ def calibrate(
     strict: bool = False,
     data_root: DataRoot = None,
 ) -> int:
-    """Move the threshold without retraining: another rate, more normal images, confirmed false alarms.
+    """Move the threshold without retraining: another rate, more normal images or sounds, confirmed false alarms.
 
     The images must be normal and must not be among those the detector was trained on. Their scores are added to those
     the file holds; with --replace they take their place, as they should once the camera, the light or the product has
@@ -77,10 +78,10 @@ def calibrate(
     check_writable(out)
     detector = load_scoring(model)
     before = detector.calibration_ if source is None else detector.sources_.get(source)
-    scores, broken = _scores_of_normals(detector, photos, strict, data_root, replace) if photos else (None, 0)
-    if scores is not None and before is not None and not replace:
-        _tell_of_repeats(before, scores)
-    after = _with_normals(detector, before, scores, false_alarm_rate, replace)
+    given = _scores_of_normals(detector, photos, strict, data_root, replace) if photos else None
+    if given is not None and before is not None and not replace:
+        _tell_of_repeats(before, given.scores)
+    after = _with_normals(detector, before, given, false_alarm_rate, replace)
     if confirm is not None:
         after = _with_confirmed(after, confirm)
     new = "" if source is None or source in detector.sources_ else " (a new one)"
@@ -92,36 +93,51 @@ def calibrate(
         f"{after.false_alarm_rate:g}{was}"
     )
     say(f"written to {out or model}")
-    return 2 if broken else 0
+    return 2 if given is not None and given.broken else 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Normals:
+    """Scores of the normals that were given; of recordings, which one each segment is of; how many are unreadable."""
+
+    scores: np.ndarray
+    recordings: np.ndarray | None
+    broken: int
 
 
 def _scores_of_normals(
     detector: Detector | ExportedDetector, photos: tuple[str, ...], strict: bool, data_root: Path | None, replace: bool
-) -> tuple[np.ndarray, int]:
-    """Novelty of the readable images, and how many are not; sets the scale of explanations where the file has none."""
+) -> _Normals:
+    """Novelty of the readable normals; sets the scale of explanations where the file has none."""
     import numpy as np
 
-    source = open_new(detector, photos, data_root)
-    readable, scores = [], []
-    for position, outcome in progress_over(detector.score_each(source), len(source), "scoring"):
-        if isinstance(outcome, DataError):
-            if strict:
-                raise outcome
-            say(f"left out: {outcome}")
-            continue
-        readable.append(position)
-        scores.append(next(iter(outcome.values())))
     from novanda.exported import ExportedDetector
+    from novanda.samples import Normals, RecordedSource
 
+    source = open_new(detector, photos, data_root)
+    if isinstance(source, RecordedSource):
+        scores, groups, readable, broken = novelty_of_normals(detector, source, strict)
+        found = _Normals(scores, groups, broken)
+    else:
+        places, values = [], []
+        for position, outcome in progress_over(detector.score_each(source), len(source), "scoring"):
+            if isinstance(outcome, DataError):
+                if strict:
+                    raise outcome
+                say(f"left out: {outcome}")
+                continue
+            places.append(position)
+            values.append(next(iter(outcome.values())))
+        readable = np.array(places, dtype=np.int64)
+        found = _Normals(np.array(values), None, len(source) - len(places))
     if isinstance(detector, ExportedDetector):  # it explains nothing
-        return np.array(scores), len(source) - len(readable)
+        return found
     stale = detector.heat_ is None or not detector.heat_.held_out or replace
-    if readable and stale and detector.spec_.kind != "features":
-        from novanda.samples import Normals
-
-        detector.measure_heat(Normals(source, np.array(readable), device=detector.device_))
-        say("the scale of explanations' maps is taken from these images")
-    return np.array(scores), len(source) - len(readable)
+    if len(readable) and stale and detector.spec_.kind != "features":
+        detector.measure_heat(Normals(source, readable, device=detector.device_))
+        what = "images" if found.recordings is None else "recordings"
+        say(f"the scale of explanations' maps is taken from these {what}")
+    return found
 
 
 def _tell_of_repeats(before: Calibration, scores: np.ndarray) -> None:
@@ -129,8 +145,8 @@ def _tell_of_repeats(before: Calibration, scores: np.ndarray) -> None:
     import numpy as np
 
     # The same image scores the same to about seven digits, in whatever company and program it is scored.
-    nearest = before.scores[np.searchsorted(before.scores, scores).clip(0, len(before) - 1)]
-    lower = before.scores[(np.searchsorted(before.scores, scores) - 1).clip(0, len(before) - 1)]
+    nearest = before.scores[np.searchsorted(before.scores, scores).clip(0, len(before.scores) - 1)]
+    lower = before.scores[(np.searchsorted(before.scores, scores) - 1).clip(0, len(before.scores) - 1)]
     repeated = np.isclose(scores, nearest, rtol=1e-6, atol=0) | np.isclose(scores, lower, rtol=1e-6, atol=0)
     if repeated.sum() > len(scores) / 2:
         say(
@@ -143,17 +159,15 @@ def _tell_of_repeats(before: Calibration, scores: np.ndarray) -> None:
 def _with_normals(
     detector: Detector | ExportedDetector,
     before: Calibration | None,
-    scores: np.ndarray | None,
+    given: _Normals | None,
     rate: float | None,
     replace: bool,
 ) -> Calibration:
-    import numpy as np
-
     from novanda.calibration import Calibration
     from novanda.exported import ExportedDetector
 
     if before is None:
-        if scores is None:
+        if given is None:
             raise InputError("there are no scores to move a threshold on yet: give normal images")
         if rate is None and detector.calibration_ is not None:
             rate = detector.calibration_.false_alarm_rate
@@ -161,9 +175,9 @@ def _with_normals(
             rate = detector.false_alarm_rate  # asked for when it was fitted
         if rate is None:
             raise InputError("no threshold was set before: say the share of normals to flag, --false-alarm-rate")
-        return Calibration(scores, rate)
+        return Calibration(given.scores, rate, recordings=given.recordings)
     rate = before.false_alarm_rate if rate is None else rate
-    if scores is None:
+    if given is None:
         return before.with_rate(rate)
     # At once: neither the old scores nor the new ones alone need be enough for the new rate.
     if before.confirmed and not replace:
@@ -173,14 +187,17 @@ def _with_normals(
         )
         if rate < before.false_alarm_rate:
             before.with_rate(rate)  # refuses it, and says why
-    everything = scores if replace else np.concatenate([before.scores, scores])
-    confirmed = 0 if replace else before.confirmed
-    return changed(before, scores=everything, false_alarm_rate=rate, confirmed=confirmed)
+    if replace:
+        return Calibration(given.scores, rate, recordings=given.recordings)
+    scores, groups = before.joined(given.scores, given.recordings)
+    return changed(before, scores=scores, recordings=groups, false_alarm_rate=rate)
 
 
 def _with_confirmed(calibration: Calibration, path: Path) -> Calibration:
     import numpy as np
 
+    if calibration.recordings is not None:
+        calibration.with_false_alarms(np.empty(0))  # refuses it, and says why
     rows = list(_rows(path))
     if any(row.chosen is None and not row.flagged for row in rows):
         raise InputError(
@@ -206,15 +223,19 @@ def drift(
     scores: ScoreFiles,
     level: float = 0.01,
     source: SourceName = None,
+    aggregate: Aggregation = "max",
     out: OutFile = None,
 ) -> int:
     """Say whether recent scores, in the order of their rows, are still those of the normals that set the threshold.
+
+    Of sound, the rows of whole files are looked at: segments of one file are alike, which would pass for drift.
 
     Args:
         model: a file that `novanda fit` or `novanda export` wrote.
         scores: CSV files that `novanda score` wrote with it, oldest first.
         level: probability of finding drift where there is none, at most.
         source: compare with the normals of this source alone.
+        aggregate: of sound, as it was given to `novanda score`.
         out: JSON file to write beside what is printed.
     """
     import numpy as np
@@ -225,10 +246,14 @@ def drift(
         raise InputError("say whose scores to look at: CSV files that `novanda score` wrote, oldest first")
     check_writable(out)
     detector = load_scoring(model)
-    novelty = np.array([row.novelty for path in scores for row in _rows(path)])
+    in_force = detector.calibration(source)
+    wanted = None if in_force.recordings is None else FILE
+    novelty = np.array([row.novelty for path in scores for row in _rows(path) if row.level == wanted])
+    if not len(novelty) and wanted:
+        raise DataError(f"{scores[0]}: expected rows of whole files (level {FILE}), as `novanda score` writes of sound")
     if not len(novelty):
         raise DataError(f"{scores[0]}: expected rows with a novelty; found none")
-    found = calibration.drift(detector.calibration(source), novelty, level=level)
+    found = calibration.drift(in_force.of_recordings(aggregate), novelty, level=level)
     for line in found.lines():
         print_line(line)
     if out is not None:
@@ -238,8 +263,9 @@ def drift(
 
 @dataclass(frozen=True)
 class _Row:
-    """What a row of a score file says; `chosen` is None where the file has no column for it."""
+    """What a row of a score file says; `chosen` and `level` are None where the file has no column for it."""
 
+    level: str | None
     novelty: float
     flagged: bool
     chosen: bool | None
@@ -261,7 +287,7 @@ def _rows(path: Path) -> Iterator[_Row]:
                     raise DataError(f"{path} line {rows.line_num}: expected a finite novelty; got {text!r}")
                 chosen = (row[_MARK] or "").strip().lower() in _YES if _MARK in names else None
                 flagged = "is_novel" not in names or (row["is_novel"] or "").strip().lower() == "true"
-                yield _Row(float(text), flagged, chosen)
+                yield _Row(row.get("level"), float(text), flagged, chosen)
     except OSError as error:
         raise DataError(f"{path}: expected a CSV file of scores: {error.strerror or error}") from error
     except csv.Error as error:

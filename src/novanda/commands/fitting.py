@@ -20,6 +20,7 @@ from novanda.commands.terminal import (
     value_of,
 )
 from novanda.errors import InputError, Interrupted
+from novanda.recordings import AudioForm
 from novanda.training_options import Training
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
         photos: Photos,
         out: Annotated[Path, tyro.conf.arg(metavar="FILE")],
         method: Any = chosen.name,
+        kind: Literal["image", "audio"] = "image",
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
         image_size: Annotated[int | None, argument(metavar="PIXELS")] = None,
@@ -52,18 +54,21 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
         resume: bool = False,
         data_root: DataRoot = None,
         training: Training = default_training,
+        audio: AudioForm = AudioForm(),  # noqa: B008  # frozen, and tyro reads the flags' defaults from it
         settings: Any = default,
     ) -> int:
-        """Learn what normal looks like from a folder of normal images, an array file or a named set.
+        """Learn what normal looks like from a folder of normal images or sounds, an array file or a named set.
 
         The flags below --method's own are those of the method it names: `novanda fit --method pca --help`.
 
         Args:
-            photos: folders and image files, one .npy or .npz file, or a named set such as cifar10:car.
+            photos: folders and image files (or sound files), one .npy or .npz file, or a named set such as cifar10:car.
             out: where the fitted detector is written.
             method: what learns; `novanda list methods` shows them.
+            kind: what files are read: images, or sounds, which are cut into segments.
             false_alarm_rate: share of normal images that may be flagged; 0.01 needs 99 held-out normals.
-            calibration_fraction: share of the images held out of training to set the threshold; 0 sets none.
+            calibration_fraction: share of the images (or of the sound files, each whole) held out of training to set
+                the threshold; 0 sets none.
             image_size: side to which images are resized; otherwise their own, up to 64, where the method can take it.
             keep_examples: how many of the images to keep inside FILE, small, for `novanda explain` to show; 0 keeps
                 none: whoever has the file can look at them.
@@ -72,10 +77,13 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
             resume: go on with a run that was stopped, from FILE.checkpoint.
             data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
             training: unless given, as the method's authors do it.
+            audio: with --kind audio, how sound becomes samples; the file remembers it.
             settings: the method's hyper-parameters.
         """
         from novanda.detector import Detector
 
+        if kind != "audio" and audio != AudioForm():
+            raise InputError("--audio's settings are of sound; give --kind audio")
         detector = Detector(
             settings,
             training,
@@ -84,6 +92,7 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
             calibration_fraction=calibration_fraction,
             image_size=image_size,
             keep_examples=keep_examples,
+            recording=audio if kind == "audio" else None,
         )
         return _fit(detector, photos, out, strict=strict, resume=resume, data_root=data_root)
 
@@ -130,9 +139,10 @@ def _fit(
     if detector.history_:
         checkpoint.unlink(missing_ok=True)
     if detector.calibration_ is not None:
+        what = "normals" if detector.calibration_.recordings is None else "recordings"
         say(
             f"threshold {detector.calibration_.threshold:.6g} on novelty, set by {len(detector.calibration_)} held-out "
-            f"normals for a false-alarm rate of {detector.false_alarm_rate:g}"
+            f"{what} for a false-alarm rate of {detector.false_alarm_rate:g}"
         )
     if detector.examples_ is not None:
         say(

@@ -27,18 +27,24 @@ from novanda.commands.terminal import (
 from novanda.errors import DataError
 
 
-def inspect(photos: Photos, against: MorePhotos = (), out: OutFile = None) -> int:
+def inspect(
+    photos: Photos, against: MorePhotos = (), kind: Literal["image", "audio"] = "image", out: OutFile = None
+) -> int:
     """Show what would be read: counts, sizes, modes, broken files, duplicates, leaks between train and test.
 
+    Of sound: lengths, rates, channels, and which files are silent or clipped.
+
     Args:
-        photos: folders and image files.
-        against: other images, such as the test folder, to look for copies of these in.
+        photos: folders and image files (or sound files).
+        against: others, such as the test folder, to look for copies of these in.
+        kind: what files are read.
         out: JSON file to write beside what is printed.
     """
-    from novanda.inspection import inspect as look
+    from novanda import inspection
 
     check_writable(out)
     data_named(photos)
+    look = inspection.inspect_sounds if kind == "audio" else inspection.inspect
     found = look(list(photos), list(against) or None, progress=on_terminal())
     for line in found.lines():
         print_line(line)

@@ -12,23 +12,38 @@ import numpy as np
 
 from novanda import datasets
 from novanda.errors import DataError, InputError
+from novanda.recordings import AudioForm
 from novanda.samples import Kind, SampleSpec, Source
 from novanda.sources.arrays import ArraySource, is_tensor, open_array_file
+from novanda.sources.choosing import ChosenSegments
 from novanda.sources.decoding import choose_side
-from novanda.sources.finding import IMAGE_SUFFIXES, FoundImages, Purpose, as_paths, find_images
+from novanda.sources.finding import (
+    IMAGE_SUFFIXES,
+    SOUND_SUFFIXES,
+    FoundFiles,
+    Purpose,
+    as_paths,
+    find_images,
+    find_sounds,
+)
 from novanda.sources.images import ImageFiles, decode, resize
+from novanda.sources.sounds import SoundFiles, sound_envelope
 
 __all__ = [
     "ArraySource",
-    "FoundImages",
+    "ChosenSegments",
+    "FoundFiles",
     "ImageFiles",
     "Purpose",
+    "SoundFiles",
     "decode",
     "find_images",
+    "find_sounds",
     "open_array_file",
     "open_source",
     "read_each",
     "resize",
+    "sound_envelope",
 ]
 
 FORM_OF_NAMES = "name:class[:split], for instance cifar10:ship or mnist:not-3:test"
@@ -36,7 +51,7 @@ FORM_OF_NAMES = "name:class[:split], for instance cifar10:ship or mnist:not-3:te
 
 def read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
     """The raw samples (C, H, W) at these positions, or for each the error that says why it can not be read."""
-    if isinstance(source, ImageFiles):
+    if isinstance(source, ImageFiles | SoundFiles | ChosenSegments):
         return source.read_each(positions)
     return list(source.read(positions))
 
@@ -48,6 +63,7 @@ class _Request:
     size: int | None
     sides: Sequence[int] | None
     spec: SampleSpec | None
+    form: AudioForm | None
     strict: bool
     progress: bool
 
@@ -60,6 +76,7 @@ def open_source(
     size: int | None = None,
     sides: Sequence[int] | None = None,
     spec: SampleSpec | None = None,
+    form: AudioForm | None = None,
     strict: bool = False,
     data_root: str | Path | None = None,
     progress: bool = False,
@@ -67,15 +84,17 @@ def open_source(
     """Samples from whatever a person has.
 
     Args:
-        data: an array, a tensor or a list of arrays (see `ArraySource`); a path, or a list of paths, of folders and
-            image files (see `ImageFiles`); a .npy or .npz file; or a published data set as "name:class[:split]",
-            where the class is a name, a number, "not-" and one of these, or "all", and the split is train (default),
-            test or all. A path that exists wins over a name.
+        data: a source, which is taken as it is; an array, a tensor or a list of arrays (see `ArraySource`); a path, or
+            a list of paths, of folders and image files (see `ImageFiles`) or sound files (see `SoundFiles`); a .npy
+            or .npz file; or a published data set as "name:class[:split]", where the class is a name, a number, "not-"
+            and one of these, or "all", and the split is train (default), test or all. A path that exists wins over
+            a name.
         purpose: "fit" scans image files and infers shape and range; "score" needs `spec` for files to be read lazily.
         kind: what the numbers mean, where the data leave it open.
         size: side of square images; None: see `ArraySource` and `ImageFiles.open`; data sets as files.
         sides: the sides to choose from where `size` is None, such as those a method can take.
         spec: the samples of a fitted detector: everything is made to fit it or refused, and `size` is not used.
+        form: how recordings become samples; paths are then read as sound. None: as `spec` says.
         strict: a broken file is an error instead of being skipped.
         data_root: where published data sets lie; None: the environment's NOVANDA_DATA.
         progress: draw a progress bar on standard error.
@@ -84,7 +103,10 @@ def open_source(
         InputError: arrays or arguments that can not serve.
         DataError: files or names that can not.
     """
-    request = _Request(purpose, kind, size, sides, spec, strict, progress)
+    form = spec.recording if form is None and spec is not None else form
+    if isinstance(data, Source):
+        return data
+    request = _Request(purpose, kind, size, sides, spec, form, strict, progress)
     if isinstance(data, str | Path):
         path = as_paths(data)[0]
         if os.path.exists(path):  # not Path.exists, which raises where the name is too long to be a file's
@@ -113,9 +135,13 @@ def _stack(rows: Sequence[Any]) -> Any:
 
 
 def _open_paths(paths: list[Path], request: _Request) -> Source:
-    """One file by its suffix; folders and lists of files are images (so far the only kind that comes in many)."""
+    """One file by its suffix; folders and lists of files are sounds where a form is given, else images."""
+    if request.form is not None and not (len(paths) == 1 and paths[0].suffix.lower() in ARRAY_SUFFIXES):
+        return _open_sounds(paths, request, request.form)
     if len(paths) == 1 and os.path.isfile(paths[0]):
         opener = OPENERS.get(paths[0].suffix.lower())
+        if opener is None and paths[0].suffix.lower() in SOUND_SUFFIXES:
+            raise DataError(f"{paths[0]}: expected images or an array; got a sound; give --kind audio to fit on sounds")
         if opener is None:
             known = " ".join(sorted(OPENERS))
             raise DataError(f"{paths[0]}: expected a folder or a file of a known kind ({known}); convert it")
@@ -140,6 +166,16 @@ def _open_images(paths: list[Path], request: _Request) -> Source:
         strict=request.strict,
         progress=request.progress,
     )
+
+
+def _open_sounds(paths: list[Path], request: _Request, form: AudioForm) -> Source:
+    if request.kind not in (None, form.content):
+        raise InputError(f"expected data of kind {request.kind!r}; got a form of sound that makes a {form.content}")
+    if request.size is not None:
+        raise InputError("size is that of images; a spectrogram's is AudioForm.bands by AudioForm.frames; leave it out")
+    if request.purpose == "score":
+        return SoundFiles.listed(paths, form)
+    return SoundFiles.open(paths, form, purpose=request.purpose, strict=request.strict, progress=request.progress)
 
 
 def _open_array_file(paths: list[Path], request: _Request) -> Source:

@@ -1,4 +1,4 @@
-"""Which image files a path stands for: flat folders, class folders, MVTec's layout, folders with a train part."""
+"""Which files a path stands for: flat folders, class folders, MVTec's layout, folders with a train part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,33 @@ Layout = Literal["files", "flat", "class-folders", "mvtec", "train-folder", "mix
 PathLike = str | os.PathLike[str]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3"})
 
 
 @dataclass(frozen=True)
-class FoundImages:
-    """Image files, named as the paths they were asked by.
+class _Wanted:
+    """Files of which kind are looked for."""
+
+    noun: str
+    article: str
+    suffixes: frozenset[str]
+    option: str
+
+    def has_name(self, path: Path) -> bool:
+        """Whether the suffix, in any case, is one of these."""
+        return path.suffix.lower() in self.suffixes
+
+    def known(self) -> str:
+        return " ".join(sorted(self.suffixes))
+
+
+_IMAGES = _Wanted("image", "an", IMAGE_SUFFIXES, "leave --kind out")
+_SOUNDS = _Wanted("sound", "a", SOUND_SUFFIXES, "give --kind audio")
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """Files of one kind, named as the paths they were asked by.
 
     Attributes:
         files: each file once, in a deterministic order.
@@ -31,11 +53,6 @@ class FoundImages:
     files: tuple[Path, ...]
     layout: Layout
     note: str
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether the suffix, in any case, is one of IMAGE_SUFFIXES."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def as_paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -49,7 +66,7 @@ def as_paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
     return [Path(os.path.expanduser(path)) for path in several]
 
 
-def find_images(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundImages:
+def find_images(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundFiles:
     """Find the image files of folders (searched through) and files, in a deterministic order, each once.
 
     Hidden files and folders and `__MACOSX` are left out. Of an MVTec folder (`train/good`) "fit" reads train/good and
@@ -59,11 +76,20 @@ def find_images(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "sco
     Raises:
         DataError: a path does not exist, is not an image, or holds none; or a folder of several MVTec categories.
     """
+    return _find(paths, purpose, _IMAGES)
+
+
+def find_sounds(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundFiles:
+    """As `find_images`, of sound files."""
+    return _find(paths, purpose, _SOUNDS)
+
+
+def _find(paths: PathLike | Sequence[PathLike], purpose: Purpose, wanted: _Wanted) -> FoundFiles:
     files: dict[Path, None] = {}
     layouts: list[Layout] = []
     notes: dict[str, None] = {}
     for path in as_paths(paths):
-        found = _find_one(path, purpose)
+        found = _find_one(path, purpose, wanted)
         files.update(dict.fromkeys(found.files))
         layouts.append(found.layout)
         if found.note:
@@ -71,34 +97,47 @@ def find_images(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "sco
     layout: Layout = layouts[0] if len(set(layouts)) == 1 else "mixed"
     if layout == "files":
         notes = {f"{_count(len(files), 'file')} given by name.": None}
-    return FoundImages(tuple(files), layout, " ".join(notes))
+    return FoundFiles(tuple(files), layout, " ".join(notes))
 
 
-def _find_one(path: Path, purpose: Purpose) -> FoundImages:
+def _find_one(path: Path, purpose: Purpose, wanted: _Wanted) -> FoundFiles:
+    what = f"{wanted.article} {wanted.noun}"
     if os.path.isdir(path):
-        return _find_in_folder(path, purpose)
+        return _find_in_folder(path, purpose, wanted)
     if not os.path.exists(path):
-        raise DataError(f"{path}: expected a folder or an image file; there is nothing of that name; check the path")
-    if not is_image_name(path):
-        raise DataError(f"{path}: expected an image ({_known_suffixes()}); got {path.suffix or 'no suffix'}")
-    return FoundImages((path,), "files", "")
+        raise DataError(f"{path}: expected a folder or {what} file; there is nothing of that name; check the path")
+    if not wanted.has_name(path):
+        raise DataError(f"{path}: expected {what} ({wanted.known()}); got {path.suffix or 'no suffix'}")
+    return FoundFiles((path,), "files", "")
 
 
-def _find_in_folder(root: Path, purpose: Purpose) -> FoundImages:
+def _find_in_folder(root: Path, purpose: Purpose, wanted: _Wanted) -> FoundFiles:
     folder, layout, note = _part_to_read(root, purpose)
-    files = tuple(_walk(folder))
+    files = tuple(_walk(folder, wanted))
     if not files:
         where = f"{folder} (chosen because: {note})" if note else str(folder)
-        raise DataError(f"{where}: expected images ({_known_suffixes()}); found none; give a folder that holds some")
+        raise DataError(
+            f"{where}: expected {wanted.noun}s ({wanted.known()}); found none; give a folder that holds some"
+            + (_others_there(folder, wanted) if purpose == "fit" else "")
+        )
     if layout is not None:
-        return FoundImages(files, layout, f"{root}: {note}")
+        return FoundFiles(files, layout, f"{root}: {note}")
     classes = Counter(parts[0] for file in files if len(parts := file.relative_to(folder).parts) > 1)
     if not classes:
-        return FoundImages(files, "flat", f"{root}: {_count(len(files), 'image')}.")
+        return FoundFiles(files, "flat", f"{root}: {_count(len(files), wanted.noun)}.")
     counts = ", ".join(f"{name} ({count})" for name, count in sorted(classes.items())[:5])
     more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
     note = f"{root}: {_count(len(classes), 'class folder')}, all of them read: {counts}{more}."
-    return FoundImages(files, "class-folders", note)
+    return FoundFiles(files, "class-folders", note)
+
+
+def _others_there(folder: Path, wanted: _Wanted) -> str:
+    """A hint where a folder holds files of another kind."""
+    for other in (_IMAGES, _SOUNDS):
+        count = 0 if other is wanted else sum(1 for _ in _walk(folder, other))
+        if count:
+            return f", or {other.option} for the {_count(count, other.noun)} there"
+    return ""
 
 
 def _part_to_read(root: Path, purpose: Purpose) -> tuple[Path, Layout | None, str]:
@@ -124,8 +163,8 @@ def _part_to_read(root: Path, purpose: Purpose) -> tuple[Path, Layout | None, st
     return root, None, ""
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Image files below a folder, sorted by name at each depth; links are followed, a loop of them once."""
+def _walk(folder: Path, wanted: _Wanted) -> Iterator[Path]:
+    """Files of a kind below a folder, sorted by name at each depth; links are followed, a loop of them once."""
     stack, seen = [folder], set()
     while stack:
         place = stack.pop()
@@ -139,7 +178,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 continue
             if child.is_dir():
                 folders.append(child)
-            elif is_image_name(child) and child.is_file():  # is_file: a named pipe would wait for ever
+            elif wanted.has_name(child) and child.is_file():  # is_file: a named pipe would wait for ever
                 yield child
         stack.extend(reversed(folders))
 
@@ -153,10 +192,6 @@ def _children(folder: Path) -> list[Path]:
 
 def _ignored(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
-
-
-def _known_suffixes() -> str:
-    return " ".join(sorted(IMAGE_SUFFIXES))
 
 
 def _count(number: int, noun: str) -> str:

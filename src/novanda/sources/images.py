@@ -11,11 +11,11 @@ import numpy as np
 from novanda.errors import DataError, InputError
 from novanda.samples import SampleSpec
 from novanda.sources.decoding import MAX_PIXELS, MIN_SIDE, check_spec_for_files, conform, decode, resize
-from novanda.sources.finding import FoundImages, PathLike, Purpose, as_paths, find_images
+from novanda.sources.finding import FoundFiles, PathLike, Purpose, as_paths, find_images
 from novanda.sources.parallel import in_threads
 from novanda.sources.scanning import check_readable, empty_cache, scan_files, spec_of_headers
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "FoundImages", "ImageFiles", "decode", "find_images", "resize"]
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "FoundFiles", "ImageFiles", "decode", "find_images", "resize"]
 
 
 class ImageFiles:

@@ -1,4 +1,4 @@
-"""A look at image folders before training: what is there, what is broken, what is doubled, what leaks."""
+"""A look at folders of images before training."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from novanda.errors import DataError
+from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, reason, summed
 from novanda.sources.decoding import GRAY_MODES, decode_fully, pixel_digest
 from novanda.sources.finding import PathLike, find_images
 from novanda.sources.parallel import in_threads
 
 FEW_IMAGES = 50
-_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Least, middle and greatest of a side's lengths in pixels."""
-
-    least: int
-    median: float
-    greatest: int
 
 
 @dataclass(frozen=True)
@@ -74,17 +64,17 @@ class Inspection:
         lines = [f"{self.files:,} image files, {self.readable:,} readable", self.note]
         if self.height and self.width:
             lines += [
-                f"formats: {_counts(self.formats)}; modes: {_counts(self.modes)}",
-                f"height {_spread(self.height)}; width {_spread(self.width)} pixels (least, median, greatest)",
+                f"formats: {counts_in_words(self.formats)}; modes: {counts_in_words(self.modes)}",
+                f"height {self.height}; width {self.width} pixels (least, median, greatest)",
                 "common sizes: " + ", ".join(f"{h} x {w} ({count:,})" for h, w, count in self.common_sizes),
             ]
         if self.several_frames:
             lines.append(f"{self.several_frames:,} files have several frames or pages; the first is read")
-        lines += _cut("broken", [f"{path}: {reason}" for path, reason in self.broken.items()])
-        lines += _cut("same pixels", [" = ".join(group) for group in self.duplicates])
+        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
+        lines += cut("same pixels", [" = ".join(group) for group in self.duplicates])
         if self.against_files:
-            lines += _cut("broken", [f"{path}: {reason}" for path, reason in self.against_broken.items()])
-            lines += _cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
+            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
+            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
             if not self.leaks:
                 lines.append(f"no leaks among {self.against_files:,} other files")
         return lines + [f"warning: {warning}" for warning in self.warnings]
@@ -123,7 +113,7 @@ def inspect(
     several_frames = 0
     for path, look in zip(found.files, _look_at(found.files, "Inspecting", workers, progress), strict=True):
         if isinstance(look, DataError):
-            broken[str(path)] = _reason(path, look)
+            broken[str(path)] = reason(path, look)
             continue
         looks[look.format, look.mode] += 1
         sizes[look.size] += 1
@@ -131,13 +121,13 @@ def inspect(
         places.setdefault(look.digest, []).append(path)
     against_files, against_broken, leaks = _compare(against, places, workers, progress)
     duplicates = tuple(tuple(map(str, group)) for group in places.values() if len(group) > 1)
-    modes = _summed((mode, count) for (_, mode), count in looks.items())
+    modes = summed((mode, count) for (_, mode), count in looks.items())
     return Inspection(
         files=len(found.files),
         readable=sum(looks.values()),
         layout=found.layout,
         note=found.note,
-        formats=_summed((format_, count) for (format_, _), count in looks.items()),
+        formats=summed((format_, count) for (format_, _), count in looks.items()),
         modes=modes,
         height=_spread_of(sizes, 0),
         width=_spread_of(sizes, 1),
@@ -162,7 +152,7 @@ def _compare(
     leaks = []
     for path, look in zip(files, _look_at(files, "Comparing", workers, progress), strict=True):
         if isinstance(look, DataError):
-            broken[str(path)] = _reason(path, look)
+            broken[str(path)] = reason(path, look)
         elif look.digest in places:
             leaks.append((str(path), str(places[look.digest][0])))
     return len(files), broken, tuple(leaks)
@@ -203,38 +193,8 @@ def _warnings(
         warnings.append(f"{len(sizes):,} sizes are mixed; all are squashed to one square size")
     if 0 < gray < readable:
         warnings.append(f"{gray:,} gray and {readable - gray:,} colour images are mixed; all are read as colour")
-    if duplicates:
-        doubled = sum(len(group) - 1 for group in duplicates)
-        warnings.append(f"{doubled:,} images repeat another one; held-out normals are then not new to the detector")
-    if leaks:
-        warnings.append(f"{len(leaks):,} images to test with are also here; remove them from one side")
-    return warnings
-
-
-def _summed(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for name, count in pairs:
-        counts[name] += count
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return [*warnings, *copies_in_words("images", duplicates, leaks)]
 
 
 def _spread_of(sizes: Counter[tuple[int, int]], side: int) -> Spread | None:
-    lengths = sorted(size[side] for size in sizes.elements())
-    return Spread(lengths[0], float(median(lengths)), lengths[-1]) if lengths else None
-
-
-def _reason(path: Path, error: DataError) -> str:
-    return str(error).removeprefix(f"{path}: ")
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
-
-
-def _spread(spread: Spread) -> str:
-    return f"{spread.least}, {spread.median:g}, {spread.greatest}"
-
-
-def _cut(title: str, entries: list[str]) -> list[str]:
-    shown = [f"{title}: {entry}" for entry in entries[:_SHOWN]]
-    return shown + ([f"{title}: {len(entries) - _SHOWN:,} more"] if len(entries) > _SHOWN else [])
+    return Spread.of(size[side] for size in sizes.elements())

@@ -1,0 +1,7 @@
+"""A look at folders before training: what is there, what is broken, what is doubled, what leaks."""
+
+from novanda.inspection.images import Inspection, inspect
+from novanda.inspection.sounds import SoundInspection, inspect_sounds
+from novanda.inspection.words import Spread
+
+__all__ = ["Inspection", "SoundInspection", "Spread", "inspect", "inspect_sounds"]

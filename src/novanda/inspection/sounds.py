@@ -1,0 +1,245 @@
+"""A look at folders of sound before training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from novanda.calibration import required
+from novanda.errors import DataError
+from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, reason, summed
+from novanda.recordings import AudioForm
+from novanda.sources.finding import PathLike, find_sounds
+from novanda.sources.parallel import in_threads
+from novanda.sources.tapes import Tape
+
+QUIET = 1e-4
+"""The peak, -80 dB below full scale, under which a tenth of a second counts as silence."""
+FULL = 0.99
+"""From this share of full scale on, three samples in a row count as clipped."""
+_MUCH_SILENCE, _MUCH_CLIPPING = 0.5, 1e-4  # shares from which a file is named
+_HELD_OUT, _RATE = 0.2, 0.05  # what `fit` does unless told otherwise
+
+
+@dataclass(frozen=True)
+class SoundInspection:
+    """What `inspect_sounds` found.
+
+    Attributes:
+        files, readable: how many sound files there are, and how many of them can be decoded whole.
+        layout, note: how the folder was understood (see `find_sounds`).
+        formats, rates, channels: how many readable files have each; by what they hold, whatever their names.
+        seconds: the spread of their lengths; None if there is none.
+        hours: of all together.
+        silent: files that are silent (below -80 dB) at least half of the time: the share.
+        clipped: files of which at least one sample in 10,000 is clipped: the share.
+        broken: why each broken file can not be read.
+        duplicates: groups of files whose decoded samples are the same.
+        against_files, against_broken, leaks: as for images.
+        warnings: sentences for a person.
+    """
+
+    files: int
+    readable: int
+    layout: str
+    note: str
+    formats: dict[str, int]
+    rates: dict[str, int]
+    channels: dict[str, int]
+    seconds: Spread | None
+    hours: float
+    silent: dict[str, float]
+    clipped: dict[str, float]
+    broken: dict[str, str]
+    duplicates: tuple[tuple[str, ...], ...]
+    against_files: int
+    against_broken: dict[str, str]
+    leaks: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For the terminal: a fact a line, long lists cut short."""
+        lines = [f"{self.files:,} sound files, {self.readable:,} readable, {self.hours:.3g} hours", self.note]
+        if self.seconds:
+            lines += [
+                f"formats: {counts_in_words(self.formats)}; rates: {counts_in_words(self.rates)}; "
+                f"channels: {counts_in_words(self.channels)}",
+                f"length {self.seconds} s (least, median, greatest)",
+            ]
+        lines += cut("silent", [f"{path}: {share:.0%} of the time" for path, share in self.silent.items()])
+        lines += cut("clipped", [f"{path}: {share:.3%} of the samples" for path, share in self.clipped.items()])
+        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
+        lines += cut("same samples", [" = ".join(group) for group in self.duplicates])
+        if self.against_files:
+            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
+            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
+            if not self.leaks:
+                lines.append(f"no leaks among {self.against_files:,} other files")
+        return lines + [f"warning: {warning}" for warning in self.warnings]
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What is kept of a sound."""
+
+    format: str
+    rate: int
+    channels: int
+    seconds: float
+    silent: float
+    clipped: float
+    digest: bytes
+
+
+def inspect_sounds(
+    paths: PathLike | Sequence[PathLike],
+    against: PathLike | Sequence[PathLike] | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = False,
+) -> SoundInspection:
+    """Decode every sound that training on `paths` would read, and compare with `against`, sounds meant for testing.
+
+    Memory holds a block of sound a thread, and a few hundred bytes a file.
+
+    Raises:
+        DataError: a path is missing or holds no sounds. Broken ones are told, not raised.
+    """
+    found = find_sounds(paths, purpose="fit")
+    heard: dict[str, _Heard] = {}
+    broken: dict[str, str] = {}
+    places: dict[bytes, list[str]] = {}
+    for path, one in zip(found.files, _listen(found.files, "Inspecting", workers, progress), strict=True):
+        if isinstance(one, DataError):
+            broken[str(path)] = reason(path, one)
+            continue
+        heard[str(path)] = one
+        places.setdefault(one.digest, []).append(str(path))
+    against_files, against_broken, leaks = _compare(against, places, workers, progress)
+    duplicates = tuple(tuple(group) for group in places.values() if len(group) > 1)
+    silent = {path: one.silent for path, one in heard.items() if one.silent >= _MUCH_SILENCE}
+    clipped = {path: one.clipped for path, one in heard.items() if one.clipped >= _MUCH_CLIPPING}
+    warnings = [*_warnings(heard, broken, silent, clipped), *copies_in_words("sounds", duplicates, leaks)]
+    return SoundInspection(
+        files=len(found.files),
+        readable=len(heard),
+        layout=found.layout,
+        note=found.note,
+        formats=summed((one.format, 1) for one in heard.values()),
+        rates=summed((f"{one.rate} Hz", 1) for one in heard.values()),
+        channels=summed((str(one.channels), 1) for one in heard.values()),
+        seconds=Spread.of(round(one.seconds, 3) for one in heard.values()),
+        hours=sum(one.seconds for one in heard.values()) / 3600,
+        silent=silent,
+        clipped=clipped,
+        broken=broken,
+        duplicates=duplicates,
+        against_files=against_files,
+        against_broken=against_broken,
+        leaks=leaks,
+        warnings=tuple(warnings),
+    )
+
+
+def _compare(
+    against: PathLike | Sequence[PathLike] | None, places: dict[bytes, list[str]], workers: int | None, progress: bool
+) -> tuple[int, dict[str, str], tuple[tuple[str, str], ...]]:
+    if against is None:
+        return 0, {}, ()
+    files = find_sounds(against, purpose="score").files
+    broken: dict[str, str] = {}
+    leaks = []
+    for path, one in zip(files, _listen(files, "Comparing", workers, progress), strict=True):
+        if isinstance(one, DataError):
+            broken[str(path)] = reason(path, one)
+        elif one.digest in places:
+            leaks.append((str(path), places[one.digest][0]))
+    return len(files), broken, tuple(leaks)
+
+
+def _listen(files: Sequence[Path], title: str, workers: int | None, progress: bool) -> Iterable[_Heard | DataError]:
+    heard = in_threads(_listen_to_one, files, workers)
+    if not progress:
+        return heard
+    return track(heard, title, total=len(files), console=Console(stderr=True), transient=True)
+
+
+def _listen_to_one(path: Path) -> _Heard | DataError:
+    try:
+        with Tape(path) as tape:
+            if tape.truncated:
+                return DataError(f"{path}: {tape.truncated}")
+            return _heard(tape)
+    except DataError as error:
+        return error
+
+
+def _heard(tape: Tape) -> _Heard:
+    digest = hashlib.sha256()
+    window = max(1, tape.rate // 10)
+    windows = silent = clipped = at = 0
+    rest = np.empty(0, dtype=np.float32)  # peaks of samples that do not fill a window yet
+    before = np.zeros((2, tape.channels), dtype=bool)
+    for block in tape.blocks():
+        if not np.isfinite(block).all():
+            where = (at + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])) / tape.rate
+            raise DataError(f"{tape.path}: expected finite samples; got NaN or infinity at {where:.3f} s")
+        at += len(block)
+        digest.update(block.tobytes())
+        full = np.concatenate([before, np.abs(block) >= FULL])
+        clipped += int((full[2:] & full[1:-1] & full[:-2]).any(axis=1).sum())
+        before = full[-2:]
+        peaks = np.concatenate([rest, np.abs(block).max(axis=1)])
+        whole = len(peaks) // window
+        windows += whole
+        silent += int((peaks[: whole * window].reshape(whole, window).max(axis=1) < QUIET).sum())
+        rest = peaks[whole * window :]
+    share = silent / windows if windows else 0.0
+    return _Heard(tape.format, tape.rate, tape.channels, tape.seconds, share, clipped / tape.length, digest.digest())
+
+
+def _warnings(
+    heard: dict[str, _Heard], broken: dict[str, str], silent: dict[str, float], clipped: dict[str, float]
+) -> list[str]:
+    form = AudioForm()
+    enough = -(-required(_RATE) // _HELD_OUT)
+    slow = sum(one.rate < form.rate for one in heard.values())
+    short = sum(one.seconds < form.segment_seconds for one in heard.values())
+    lengths = [one.seconds for one in heard.values()]
+    warnings = []
+    if len(heard) < enough:
+        warnings.append(
+            f"{len(heard)} readable recordings are few; a false-alarm rate of {_RATE:g} takes {enough:.0f}, of which "
+            f"{required(_RATE)} are held out"
+        )
+    if broken:
+        warnings.append(f"{len(broken):,} broken files would be skipped")
+    if silent:
+        warnings.append(f"{len(silent):,} files are mostly silent: a microphone that is off would be learned as normal")
+    if clipped:
+        warnings.append(
+            f"{len(clipped):,} files are clipped: the recording level was too high, which sounds like noise"
+        )
+    if slow > 0:
+        warnings.append(
+            f"{slow:,} files have fewer than {form.rate:,} samples a second: the upper bands of a spectrogram stay "
+            "empty; give --audio.rate the lowest rate"
+        )
+    if short:
+        warnings.append(
+            f"{short:,} files are shorter than a segment of {form.segment_seconds:g} s and would be skipped"
+        )
+    if lengths and max(lengths) > 2 * min(lengths):
+        warnings.append("lengths differ: p-values of whole files hold for files as long as those fitted on")
+    return warnings

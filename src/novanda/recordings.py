@@ -1,0 +1,154 @@
+"""How recordings become samples, what a stretch of one is called, and how its scores become one for the whole.
+
+A recording (a sound file; later a video) is longer than a sample. It is cut into segments of one length, and each
+segment becomes a sample. The form of that travels with a detector, so that scoring needs no settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from novanda.errors import InputError
+
+Content = Literal["spectrogram", "waveform"]
+Encoding = Literal["mu-law", "float"]
+Aggregate = Literal["max", "mean", "p95"]
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+
+_MOST_VALUES = 2**24  # in a segment: 64 MiB as float32
+
+
+@dataclass(frozen=True)
+class AudioForm:
+    """How sound becomes samples.
+
+    The defaults: 16 kHz keeps all up to 8 kHz, where machines, voices and weather have nearly all their energy; 2 s
+    hold most single events whole, and a hop of half of that makes no event fall between two segments; 64 bands by 64
+    frames are a square that every network here takes; an FFT of 64 ms tells 16 Hz apart, and frames of a 2 s segment
+    then lie 31 ms apart, so that each moment is seen in two.
+
+    Attributes:
+        rate: samples a second that every file is resampled to, 1,000 to 384,000; channels are mixed to their mean.
+        segment_seconds: length of a segment. Recordings that are shorter are refused by name.
+        hop_seconds: from the start of one segment to the next.
+        content: what a segment is given as: a "spectrogram" (1, bands, frames) of decibels, the highest band in row 0,
+            or a "waveform" (1, 1, samples).
+        bands: of the spectrogram, equally wide on Slaney's mel scale from 0 Hz to half of `rate`.
+        frames: of the spectrogram; their distance follows, so that they fill the segment from end to end.
+        fft: samples in the (Hann) window of a frame.
+        encoding: of a waveform: "mu-law" is 256 levels (ITU-T G.711's curve, mu 255, what WaveNet reads), louder than
+            full scale cut off; "float" the samples as they are, full scale from -1 to 1.
+
+    Raises:
+        InputError: a field is out of range, or they do not fit together.
+    """
+
+    rate: int = 16_000
+    segment_seconds: float = 2.0
+    hop_seconds: float = 1.0
+    content: Content = "spectrogram"
+    bands: int = 64
+    frames: int = 64
+    fft: int = 1024
+    encoding: Encoding = "mu-law"
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("rate", 1_000, 384_000), ("bands", 8, 512), ("frames", 8, 4096), ("fft", 16, 65536)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise InputError(f"AudioForm.{name} must be a whole number from {least} to {most}; got {value!r}")
+        for name in ("segment_seconds", "hop_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+                raise InputError(f"AudioForm.{name} must be a number of seconds above 0; got {value!r}")
+            object.__setattr__(self, name, float(value))
+        for name, choices in (("content", get_args(Content)), ("encoding", get_args(Encoding))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"AudioForm.{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if self.hop < 1 or self.length < 1 or self.length > _MOST_VALUES:
+            raise InputError(
+                f"a segment and its hop need from 1 to {_MOST_VALUES:,} samples; {self.segment_seconds:g} s and "
+                f"{self.hop_seconds:g} s at {self.rate} Hz are {self.length} and {self.hop}"
+            )
+        if self.content == "spectrogram" and self.frame_hop < 1:
+            raise InputError(
+                f"{self.frames} frames of {self.fft} samples do not fit in {self.length} samples; give a longer "
+                "segment, fewer frames or a shorter fft"
+            )
+
+    @property
+    def length(self) -> int:
+        """Samples in a segment."""
+        return round(self.segment_seconds * self.rate)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one segment's start to the next one's."""
+        return round(self.hop_seconds * self.rate)
+
+    @property
+    def frame_hop(self) -> int:
+        """Samples from one frame's start to the next one's."""
+        return (self.length - self.fft) // (self.frames - 1)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a sample, (C, H, W)."""
+        return (1, self.bands, self.frames) if self.content == "spectrogram" else (1, 1, self.length)
+
+    def described(self) -> str:
+        """In words, for a person."""
+        segment = f"segments of {self.segment_seconds:g} s, one every {self.hop_seconds:g} s, at {self.rate} Hz"
+        if self.content == "waveform":
+            return f"{segment}, as {'256 mu-law levels' if self.encoding == 'mu-law' else 'floats'}"
+        return f"{segment}, as {self.bands} mel bands by {self.frames} frames (fft {self.fft})"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `form_from_json` gives it back."""
+        return {"medium": "audio", **asdict(self)}
+
+
+def form_from_json(content: object) -> AudioForm:
+    """Read what `to_json` of a form wrote; InputError for anything else."""
+    if not isinstance(content, Mapping) or content.get("medium") != "audio":
+        raise InputError(f"expected how recordings become samples, with the medium 'audio'; got {content!r}")
+    values = {name: value for name, value in content.items() if name != "medium"}
+    names = {field.name for field in fields(AudioForm)}
+    if set(values) != names:
+        raise InputError(f"a form of sound has the fields {sorted(names)}; got {sorted(map(str, values))}")
+    return AudioForm(**values)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a recording, from `start` to `end` in seconds from its beginning."""
+
+    path: str
+    start: float
+    end: float
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.start:.2f}-{self.end:.2f} s"
+
+
+def check_aggregate(how: object) -> Aggregate:
+    """The way to aggregate, or InputError listing them all."""
+    if how not in AGGREGATES:
+        raise InputError(f"the score of a recording is the max, mean or p95 of its segments'; got {how!r}")
+    return how
+
+
+def aggregated(novelty: np.ndarray, how: Aggregate) -> float:
+    """One novelty for a recording from those of its segments (S,), S >= 1.
+
+    "max" finds a single odd moment, and grows with the recording's length; "mean" finds what is odd all along; "p95",
+    the 95th percentile (linear between neighbours, as NumPy's), forgives one segment in twenty.
+    """
+    check_aggregate(how)
+    if how == "max":
+        return float(novelty.max())
+    return float(novelty.mean() if how == "mean" else np.percentile(novelty, 95))
