@@ -19,6 +19,8 @@ from novanda.methods.ocsvm import OCSVM
 from novanda.methods.pca import PCA
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
+from novanda.methods.waveform_auto_encoder import WaveformAutoEncoder
+from novanda.methods.wavenet import WaveNet
 
 METHODS: tuple[type[Method], ...] = (
     NDA,
@@ -32,6 +34,8 @@ METHODS: tuple[type[Method], ...] = (
     DSVDD,
     RotNet,
     Geometric,
+    WaveNet,
+    WaveformAutoEncoder,
 )
 
 __all__ = [
@@ -47,6 +51,8 @@ __all__ = [
     "Geometric",
     "NearestNeighbour",
     "RotNet",
+    "WaveNet",
+    "WaveformAutoEncoder",
     "from_json",
     "get",
     "to_json",
