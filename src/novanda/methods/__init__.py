@@ -29,6 +29,8 @@ from novanda.methods.pca import PCA
 from novanda.methods.rot_trans import RotationTranslation
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
+from novanda.methods.waveform_auto_encoder import WaveformAutoEncoder
+from novanda.methods.wavenet import WaveNet
 
 METHODS: tuple[type[Method], ...] = (
     NDA,
@@ -52,6 +54,8 @@ METHODS: tuple[type[Method], ...] = (
     DualGAN,
     GPND,
     AnoGAN,
+    WaveNet,
+    WaveformAutoEncoder,
 )
 
 __all__ = [
@@ -77,6 +81,8 @@ __all__ = [
     "NearestNeighbour",
     "RotNet",
     "RotationTranslation",
+    "WaveNet",
+    "WaveformAutoEncoder",
     "from_json",
     "get",
     "to_json",
