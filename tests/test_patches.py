@@ -39,7 +39,7 @@ def by_loops(found: PatchDictionary, image: np.ndarray, side: int, grid: int, st
     for (r, row), (c, column) in itertools.product(*map(enumerate, starts)):
         patch = image[:, row : row + side, column : column + side].ravel()
         patch = (patch - patch.mean()) / np.sqrt(patch.var(ddof=1) + FLOOR**2)
-        distances = np.linalg.norm(words - (patch - mean) @ whitening, axis=1)
+        distances = np.maximum(np.linalg.norm(words - (patch - mean) @ whitening, axis=1), 0.1)
         active[:, r, c] = np.maximum(0, distances.mean() - distances)
     out = np.empty((len(words), grid, grid))
     height, width = active.shape[1:]

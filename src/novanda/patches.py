@@ -19,6 +19,7 @@ from novanda.samples import Normals
 
 _FLOOR = 10 / 255 * 2  # to a patch's deviation: 10 gray levels of 255, here on the scale from -1 to 1 (Coates & Ng)
 _RIDGE = 0.1  # to the variances in whitening, theirs
+_NEAREST = 0.01  # square of a distance from a word: a patch that is the word would have the root of a rounding error
 _PER_IMAGE = 64  # patches taken from one image at most
 
 
@@ -36,10 +37,12 @@ class PatchDictionary:
     def encode(self, images: Tensor, side: int, grids: Sequence[int], stride: int = 1) -> Tensor:
         """How much each word is present in each part of an image: (B, C, H, W) to (B, F), F = K sum of grid^2.
 
-        A patch at distance t_k from word k activates it by max(0, mean(t) - t_k) ("triangle"); activations are averaged
-        over each cell of a grid x grid division of the image, for every grid in turn. Patches start every `stride`
-        pixels.
+        A patch at distance t_k from word k, at least 0.1, activates it by max(0, mean(t) - t_k) ("triangle");
+        activations are averaged over each cell of a grid x grid division of the image, for every grid in turn. Patches
+        start every `stride` pixels.
         """
+        # Changes nothing, for a patch's own mean is taken away; but of an even image only rounding would be left.
+        images = images - images.mean((1, 2, 3), keepdim=True)
         values = self.mean.shape[0]
         kernels = self.whitening.T.reshape(values, -1, side, side)
         average = torch.full_like(kernels[:1], 1 / values)
@@ -51,7 +54,8 @@ class PatchDictionary:
         whitened = (F.conv2d(images, kernels, stride=stride) - mean * shift) / deviation
         whitened = whitened - (self.mean @ self.whitening)[None, :, None, None]
         products = F.conv2d(whitened, -2 * self.words[:, :, None, None], self.words.square().sum(1))
-        distances = (products + whitened.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
+        squares = products + whitened.square().sum(1, keepdim=True)
+        distances = squares.clamp_min(_NEAREST).sqrt()
         active = (distances.mean(1, keepdim=True) - distances).clamp_min(0)
         parts = []
         for grid in grids:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -35,6 +38,15 @@ sys.meta_path.insert(0, Blocked())
 """
 NORMAL = 0
 LOCAL = "http://localhost"
+
+
+Result = TypeVar("Result")
+
+
+def run_alone(work: Coroutine[Any, Any, Result]) -> Result:
+    """`asyncio.run` in a thread of its own: a browser open in other tests keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def digits(label: int) -> np.ndarray:

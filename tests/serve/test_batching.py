@@ -16,7 +16,7 @@ from novanda.detector import Detector
 from novanda.errors import InputError
 from novanda.serve.batching import Batcher, Score
 
-from .conftest import Connect, png
+from .conftest import Connect, png, run_alone
 from .test_api import parts
 
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ def working(
             finally:
                 worker.cancel()
 
-    return asyncio.run(run()), sizes
+    return run_alone(run()), sizes
 
 
 def test_each_gets_its_own_score_in_batches_of_at_most_the_limit() -> None:

@@ -20,7 +20,7 @@ from novanda.errors import InputError
 from novanda.serve.limits import Limits
 from novanda.serve.logs import JsonLines
 
-from .conftest import Connect, png
+from .conftest import Connect, png, run_alone
 from .test_api import PROBLEM, parts
 
 TOKEN = "correct-horse-battery"
@@ -252,7 +252,7 @@ def test_a_body_that_comes_too_slowly(connect: Connect) -> None:
         sent.append(message)
 
     # The client would go on for ever; the answer comes all the same.
-    asyncio.run(asyncio.wait_for(app(scope_of_a_score(), receive, send), 60))
+    run_alone(asyncio.wait_for(app(scope_of_a_score(), receive, send), 60))
     assert sent[0]["status"] == 408
     assert json.loads(b"".join(message.get("body", b"") for message in sent))["error"] == "too_slow"
 
@@ -270,13 +270,13 @@ def test_a_refused_client_is_heard_out_before_the_connection_closes(connect: Con
         if message["type"] == "http.response.body":
             happened.append("more" if message.get("more_body") else "end")
 
-    asyncio.run(asyncio.wait_for(app(scope_of_a_score(), receive, send), 60))
+    run_alone(asyncio.wait_for(app(scope_of_a_score(), receive, send), 60))
     told = happened.index("more")
     assert happened[:told].count("in") <= 3
     assert happened[told + 1 :] == ["in"] * (9 - happened[:told].count("in")) + ["end"]
     # Who asks whether to send at all, and is told no, has nothing more to say.
     happened.clear()
-    asyncio.run(
+    run_alone(
         asyncio.wait_for(app(scope_of_a_score(expect="100-continue", **{"content-length": "9000"}), receive, send), 60)
     )
     assert happened == ["more", "end"]

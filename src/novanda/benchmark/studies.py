@@ -277,8 +277,8 @@ STUDIES: dict[str, Study] = {
         figure4,
         figure6,
         gallery,
-        core,
         compared,
+        core,
         false_alarms,
         norms,
     )
