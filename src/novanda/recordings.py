@@ -182,15 +182,15 @@ Form = AudioForm | VideoForm
 
 def form_from_json(content: object) -> Form:
     """Read what `to_json` of a form wrote; InputError for anything else."""
-    forms: dict[object, type[Form]] = {"audio": AudioForm, "video": VideoForm}
-    form = forms.get(content.get("medium")) if isinstance(content, Mapping) else None
-    if form is None or not isinstance(content, Mapping):
+    given = dict(content) if isinstance(content, Mapping) else {}
+    medium = given.pop("medium", None)
+    if medium not in ("audio", "video"):
         raise InputError(f"expected how recordings become samples, with the medium 'audio' or 'video'; got {content!r}")
-    values = {name: value for name, value in content.items() if name != "medium"}
+    form: type[Form] = AudioForm if medium == "audio" else VideoForm
     names = {field.name for field in fields(form)}
-    if set(values) != names:
-        raise InputError(f"{form.__name__} has the fields {sorted(names)}; got {sorted(map(str, values))}")
-    return form(**values)
+    if set(given) != names:
+        raise InputError(f"{form.__name__} has the fields {sorted(names)}; got {sorted(map(str, given))}")
+    return form(**given)
 
 
 @dataclass(frozen=True)
