@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("samples",),
     ("training_options",),
     ("losses", "augment", "networks", "metrics", "calibration", "checkpoint"),
-    ("latents",),
+    ("latents", "patches", "neighbours"),
     ("method",),
     ("heat", "examples"),
     ("training",),

@@ -10,6 +10,7 @@ from made_up import failed, run
 
 from novanda import datasets
 from novanda.benchmark.runs import Run
+from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.methods import against_nearest_neighbour, measured_table, method_page, methods_index
 from novanda.methods import METHODS, NDA, PCA, NearestNeighbour, RotNet
 
@@ -95,3 +96,11 @@ def test_every_method_has_its_page_in_the_contents() -> None:
     for kind in METHODS:
         assert f"- methods/{kind.name}.md\n" in contents
         assert (ROOT / f"docs/methods/{kind.name}.md").is_file()
+
+
+def test_figures_that_designs_were_chosen_by_are_no_results() -> None:
+    chosen = [run(RotNet(), "frog", 0.9, protocol="within_training"), run(PCA(), "frog", 0.5)]
+    assert measured_table(RotNet, chosen).rows == ()
+    shown = [row[2].text for row in table3(chosen).rows if row[1].text == "measured"]
+    assert len(shown) == 1
+    assert "training images only" not in str(table4(chosen))

@@ -92,3 +92,22 @@ def test_too_few_others_are_an_error() -> None:
     lonely = Labelled(numbered(55, 0), labels, numbered(0, 0), labels[:0], "made")
     with pytest.raises(InputError, match="wants 10 novelties, as many as held-out normals; there are 1"):
         merged_folds(lonely, 0, 1)
+
+
+@pytest.mark.parametrize("label", list(SIZES))
+def test_designs_are_chosen_on_training_images_alone(label: int) -> None:
+    official = labelled_set()
+    split = PROTOCOLS["within_training"](official, label)
+    train, test = identities(split.train_images), np.array(identities(split.test_images))
+    own = set(np.flatnonzero(official.train_labels == label).tolist())
+    normal, novel = test[~split.novel].tolist(), test[split.novel].tolist()
+    assert set(train) | set(normal) == own
+    assert not set(train) & set(normal)
+    assert len(normal) == len(own) // 5
+    assert max(train + normal + novel) < 80, "the official test images are not touched"
+    for other in set(SIZES) - {label}:
+        count = (official.train_labels == other).sum()
+        assert (official.train_labels[novel] == other).sum() == -(-count // 10)
+    assert label not in official.train_labels[novel]
+    again = PROTOCOLS["within_training"](labelled_set(), label)
+    assert np.array_equal(again.train_images, split.train_images)

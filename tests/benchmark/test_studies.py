@@ -62,8 +62,9 @@ def test_the_grid_of_negatives_has_every_cell_that_differs() -> None:
 
 def test_table_3_is_every_method_on_every_class() -> None:
     cells = table3(seeds=(0, 1))
-    assert {cell.method.name for cell in cells} == {method.name for method in METHODS}
-    assert len(cells) == len(METHODS) * 10 * 2
+    # What a network of the user's own brings along is no system of the paper's.
+    assert {cell.method.name for cell in cells} == {method.name for method in METHODS} - {"frozen_features"}
+    assert len(cells) == (len(METHODS) - 1) * 10 * 2
     authors = [cell for cell in table3(budget="authors") if cell.method == NDA()]
     assert len(authors) == 10
     assert {cell.training.filled(cell.method.training).epochs for cell in authors} == {100}

@@ -49,6 +49,7 @@ def test_silence_and_clipping_are_measured(tmp_path: Path) -> None:
     loud = np.clip(noise(1) * 40, -1, 1)
     write(tmp_path / "loud.wav", loud)
     write(tmp_path / "mild.wav", noise(2))
+    write(tmp_path / "soft.wav", noise(4) / 50)  # some 20 dB above silence
     spike = noise(3)
     spike[4_000:4_002] = 1.0  # two samples at full scale are no plateau
     write(tmp_path / "spike.wav", spike)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -26,7 +27,7 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import METHODS, Geometric, RotNet
+from novanda.methods import METHODS, Dictionary, Geometric, RotNet
 from novanda.samples import KINDS
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -37,6 +38,7 @@ SMALL: dict[str, Any] = {"width": 8, "latent_dim": 8, "components": 8}
 TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     # Four views of each image in each step: half the width and one epoch take as long as the others' two.
     # 72 views of each scored image.
+    Dictionary: ({"words": 12}, TRAINING),
     Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
 }
@@ -165,6 +167,8 @@ def wrong_values(hint: Any) -> list[Any]:
     if origin is tuple:
         bad = wrong_values(parts[0])
         good = 1.0 if parts[0] is float else 1
+        if parts[-1] is ...:  # of any length but none
+            return [(), [good], None, *((good, value) for value in bad)]
         return [(), [good] * len(parts), (good,) * (len(parts) + 1), None, *((good, value, good) for value in bad)]
     if parts:  # a union: what no part can take
         refused = [wrong_values(part) for part in parts]
@@ -172,6 +176,8 @@ def wrong_values(hint: Any) -> list[Any]:
             -1.0,
             "nonsense",
         ]
+    if hint is NoneType:
+        return [1, "nonsense", {}]
     return [None, "nonsense", {}]
 
 

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import sklearn.decomposition
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 from novanda.detector import Detector
 from novanda.errors import InputError
-from novanda.methods import OCSVM, PCA, AutoEncoder, NearestNeighbour, RotNet, nearest_neighbour
-from novanda.methods.nearest_neighbour import nearest_distance
+from novanda.methods import OCSVM, PCA, AutoEncoder, NearestNeighbour, RotNet
 from novanda.training import Training
 
 ONE_EPOCH = Training(epochs=1, batch_size=16, device="cpu", precision="32")
@@ -95,50 +91,6 @@ def test_pca_clamps_to_what_the_samples_allow() -> None:
 
 # ---------------------------------------------------------------------------------------------------------------
 # Nearest neighbour
-
-SMALL_WHOLE = st.integers(-3, 3).map(float)  # ties and duplicates above all
-ROWS = st.integers(1, 6).flatmap(
-    lambda width: st.tuples(
-        st.lists(st.lists(SMALL_WHOLE, min_size=width, max_size=width), min_size=1, max_size=12),
-        st.lists(st.lists(SMALL_WHOLE, min_size=width, max_size=width), min_size=1, max_size=8),
-    )
-)
-
-
-@settings(deadline=None)
-@given(ROWS, st.integers(1, 20), st.sampled_from([0.0, 1e3, -1e5]))
-def test_nearest_distance_is_scikit_learns(
-    rows: tuple[list[list[float]], list[list[float]]], k: int, far: float
-) -> None:
-    bank, queries = (torch.tensor(part) + far for part in rows)
-    found = nearest_distance(queries, bank, k)
-    count = min(k, len(bank))  # k beyond the bank is the whole bank
-    search = NearestNeighbors(n_neighbors=count, algorithm="brute", metric="sqeuclidean")
-    squares, _ = search.fit(bank.double().numpy() - far).kneighbors(queries.double().numpy() - far)
-    assert found.shape == (len(queries),)
-    np.testing.assert_allclose(found.numpy(), np.sqrt(squares.clip(0)).mean(1), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("far", [0.0, 1e2, 1e4])
-@pytest.mark.parametrize("k", [1, 3])
-def test_nearest_distance_in_continuous_data(far: float, k: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    bank = torch.randn(300, 9, generator=generator) + far
-    queries = torch.randn(50, 9, generator=generator) + far
-    distances = np.sqrt(((queries.double()[:, None] - bank.double()[None]) ** 2).sum(2).numpy())
-    expected = np.sort(distances, 1)[:, :k].mean(1)
-    np.testing.assert_allclose(nearest_distance(queries, bank, k).numpy(), expected, rtol=1e-5)
-    # A year or a pressure lies far from the origin: there, too, a member of the bank is at distance 0 exactly.
-    assert (nearest_distance(bank, bank) == 0).all()
-
-
-def test_nearest_distance_in_pieces_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    bank, queries = torch.from_numpy(table(0)), torch.from_numpy(table(1))
-    whole = nearest_distance(queries, bank, 2)
-    monkeypatch.setattr(nearest_neighbour, "_CHUNK", 7 * len(bank))
-    np.testing.assert_allclose(nearest_distance(queries, bank, 2), whole, rtol=1e-6)
-    monkeypatch.setattr(nearest_neighbour, "_CHUNK", 1)
-    np.testing.assert_allclose(nearest_distance(queries, bank, 2), whole, rtol=1e-6)
 
 
 def test_nearest_neighbour_on_images() -> None:

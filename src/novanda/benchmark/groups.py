@@ -17,6 +17,7 @@ _PROTOCOLS = {
     "one_vs_rest_thinned": "protocol 2, every 9th novelty only",
     "fold": "protocol 1",
     "angle_blocks": "blocks of angles",
+    "within_training": "training images only",
 }
 
 
@@ -154,6 +155,11 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 def is_fold(run: Run) -> bool:
     """Whether it is one of protocol 1's folds."""
     return str(run.cell["protocol"]).startswith("fold_")
+
+
+def is_for_choosing(run: Run) -> bool:
+    """Whether it is a measurement on training images alone, by which designs are chosen: no figure of the paper's."""
+    return str(run.cell["protocol"]) == "within_training"
 
 
 def method_title(name: str) -> str:

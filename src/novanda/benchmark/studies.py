@@ -25,6 +25,8 @@ from novanda.methods import (
     PCA,
     VAE,
     AutoEncoder,
+    Dictionary,
+    FrozenFeatures,
     Geometric,
     NearestNeighbour,
     RotNet,
@@ -47,7 +49,7 @@ class Study(Protocol):
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FIVE = (("cifar10", "airplane"), ("cifar10", "automobile"), ("mnist", "0"), ("mnist", "1"), ("fashion_mnist", "0"))
 
-# What "quick" means, method by method; PCA, nearest neighbour and OCSVM are quick as they are.
+# What "quick" means, method by method; PCA, nearest neighbour, OCSVM and the dictionary are quick as they are.
 _QUICK: dict[type[Method], tuple[Method, Training]] = {
     NDA: (NDA(width=32), Training(epochs=20)),
     AutoEncoder: (AutoEncoder(), Training(epochs=10)),
@@ -290,7 +292,8 @@ def _real_name(data_set: str, name: str) -> str | None:
 def _every_method(data_set: str, budget: Budget) -> list[tuple[Method, Training]]:
     """Every method that takes this data set's kind, with its training, cheapest first."""
     kind = datasets.get(data_set).kind
-    taken = [method for method in METHODS if kind in method.kinds]
+    # Frozen features are worth what the network that is brought is worth: their rows belong to a table of their own.
+    taken = [method for method in METHODS if kind in method.kinds and method is not FrozenFeatures]
     floors: dict[type[Method], Method] = {type(method): method for method in _floors(data_set)}
     pairs = [
         _QUICK[each] if budget == "quick" and each in _QUICK else (floors.get(each, each()), Training())
@@ -298,7 +301,9 @@ def _every_method(data_set: str, budget: Budget) -> list[tuple[Method, Training]
     ]
     if data_set != "cifar10" and budget == "quick":
         pairs = [(m, replace(t, epochs=_other_epochs(t, data_set)) if type(m) in _QUICK else t) for m, t in pairs]
-    order = {each: place for place, each in enumerate((PCA, NearestNeighbour, OCSVM, VAE, DSVDD, AutoEncoder))}
+    order = {
+        each: place for place, each in enumerate((PCA, NearestNeighbour, OCSVM, Dictionary, VAE, DSVDD, AutoEncoder))
+    }
     return sorted(pairs, key=lambda pair: order.get(type(pair[0]), len(order)))
 
 

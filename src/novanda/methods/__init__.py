@@ -9,7 +9,9 @@ from typing import Any, get_type_hints
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.dictionary import Dictionary
 from novanda.methods.dsvdd import DSVDD
+from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
@@ -18,7 +20,19 @@ from novanda.methods.pca import PCA
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
 
-METHODS: tuple[type[Method], ...] = (NDA, PCA, NearestNeighbour, OCSVM, AutoEncoder, VAE, DSVDD, RotNet, Geometric)
+METHODS: tuple[type[Method], ...] = (
+    NDA,
+    PCA,
+    NearestNeighbour,
+    OCSVM,
+    Dictionary,
+    FrozenFeatures,
+    AutoEncoder,
+    VAE,
+    DSVDD,
+    RotNet,
+    Geometric,
+)
 
 __all__ = [
     "DSVDD",
@@ -28,6 +42,8 @@ __all__ = [
     "PCA",
     "VAE",
     "AutoEncoder",
+    "Dictionary",
+    "FrozenFeatures",
     "Geometric",
     "NearestNeighbour",
     "RotNet",

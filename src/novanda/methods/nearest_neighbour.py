@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from novanda.method import Method, Reference, require
+from novanda.neighbours import nearest_distance
 from novanda.samples import KINDS, Kind, Normals
-
-_CHUNK = 2**24  # values of the distance matrix computed at once: 64 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,24 +46,3 @@ class NearestNeighbour(Method):
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Mean distance to the k nearest samples of the bank; higher = more novel."""
         return {"distance": nearest_distance(images.flatten(1), reference["bank"], self.neighbours)}
-
-
-def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tensor:
-    """Mean Euclidean distance of queries (B, F) to their k nearest rows of bank (N, F): (B,), memory bounded."""
-    count = min(neighbours, len(bank))
-    # The nearest are found through |a|^2 - 2 ab + |b|^2, which is fast but loses digits where a is close to b; their
-    # distances are then measured directly, so that a copy of a bank sample is at distance 0 exactly.
-    # Features may lie far from the origin (a year, a pressure), where the squares would drown all differences: the mean
-    # is taken away first. Which samples are nearest does not change by that.
-    mean = bank.mean(0)
-    centred = bank - mean
-    squares = centred.square().sum(1)
-    results = []
-    # An exported graph knows no batch size to cut by; whoever runs it chooses one.
-    whole = torch.compiler.is_exporting()
-    for part in (queries,) if whole else torch.split(queries, max(1, _CHUNK // len(bank))):
-        products = torch.addmm(squares, part - mean, centred.T, alpha=-2.0)
-        nearest = products.topk(min(count + 1, len(bank)), largest=False).indices
-        direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()
-        results.append(direct.sort(1).values[:, :count].mean(1))
-    return torch.cat(results)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from novanda.benchmark import published
-from novanda.benchmark.groups import Group, group_runs, is_fold
+from novanda.benchmark.groups import Group, group_runs, is_fold, is_for_choosing
 from novanda.benchmark.runs import Run, data_set_named, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated
 from novanda.benchmark.tables.table import Entry, Table, missing, text
@@ -136,7 +136,8 @@ def methods_index(runs: Sequence[Run], line: Mapping[str, Any] | None) -> Table:
 
 
 def _groups(kind: type[Method], runs: Sequence[Run]) -> list[Group]:
-    groups = [group for group in group_runs(runs) if group.method == kind.name and group.done]
+    shown = [run for run in runs if not is_for_choosing(run)]
+    groups = [group for group in group_runs(shown) if group.method == kind.name and group.done]
     kept = [group for group in groups if not is_ablated(group) and not group.calibrated]
     return sorted(kept, key=lambda group: (is_fold(group.first), -len(group.classes), -group.epochs))
 

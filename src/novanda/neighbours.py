@@ -1,0 +1,73 @@
+"""Distances to the nearest of a bank of normals, and the axes along which features are compared.
+
+Letters: B batch, N normals, F features, d axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+_CHUNK = 2**24  # values of the distance matrix computed at once: 64 MiB
+_RAREST = 0.01  # of the largest deviation: a feature that varies less counts as if it varied that much
+
+
+def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tensor:
+    """Mean Euclidean distance of queries (B, F) to their k nearest rows of bank (N, F): (B,), memory bounded."""
+    count = min(neighbours, len(bank))
+    # The nearest are found through |a|^2 - 2 ab + |b|^2, which is fast but loses digits where a is close to b; their
+    # distances are then measured directly, so that a copy of a bank sample is at distance 0 exactly.
+    # Features may lie far from the origin (a year, a pressure), where the squares would drown all differences: the mean
+    # is taken away first. Which samples are nearest does not change by that.
+    mean = bank.mean(0)
+    centred = bank - mean
+    squares = centred.square().sum(1)
+    results = []
+    # An exported graph knows no batch size to cut by; whoever runs it chooses one.
+    whole = torch.compiler.is_exporting()
+    for part in (queries,) if whole else torch.split(queries, max(1, _CHUNK // len(bank))):
+        products = torch.addmm(squares, part - mean, centred.T, alpha=-2.0)
+        nearest = products.topk(min(count + 1, len(bank)), largest=False).indices
+        direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()
+        results.append(direct.sort(1).values[:, :count].mean(1))
+    return torch.cat(results)
+
+
+@dataclass(frozen=True)
+class ComparisonAxes:
+    """Where features are compared: moved by `mean` (F,), then turned and scaled by `projection` (F, d)."""
+
+    mean: Tensor
+    projection: Tensor
+
+    def describe(self, features: Tensor) -> Tensor:
+        """Features (B, F) to coordinates (B, d)."""
+        return (features - self.mean) @ self.projection
+
+
+def comparison_axes(features: Tensor, components: int, weights: Tensor | None = None) -> ComparisonAxes:
+    """Principal axes of standardised features, each divided by the square root of its deviation.
+
+    Standardised, so that strong features do not drown weak ones; the leading axes alone, for the last are noise;
+    halfway whitened, for unwhitened distances see only the first few axes, and whitened ones noise like the rest.
+
+    Args:
+        features: (N, F) of normals, N at least 2, on the CPU.
+        components: d; clamped to N - 1 and F.
+        weights: (F,) by which the standardised features are multiplied; None: all alike.
+    """
+    mean, deviation = features.mean(0), features.std(0)
+    # What no normal has varies by nothing: without a floor any novelty that has it would be infinitely far.
+    deviation = deviation.clamp_min(max(1e-6, _RAREST * deviation.max().item()))
+    scale = deviation.reciprocal() if weights is None else weights / deviation
+    standard = ((features - mean) * scale).numpy()
+    most = min(len(features) - 1, features.shape[1])
+    with np.errstate(invalid="ignore"):  # a share of variance, unused here, is 0 / 0 for constant features
+        axes = PCA(max(1, min(components, most)), svd_solver="randomized", random_state=0).fit(standard)
+    halfway = np.maximum(axes.explained_variance_, 1e-6) ** 0.25
+    turned = torch.from_numpy(np.ascontiguousarray((axes.components_ / halfway[:, None]).T, np.float32))
+    return ComparisonAxes(mean, turned * scale[:, None])
