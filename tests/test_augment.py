@@ -22,6 +22,7 @@ from novanda.augment import (
     Draw,
     NegativeAugmentation,
     Transformation,
+    crop_and_recolor,
     legal_transformations,
     mirror,
     quarter_turns,
@@ -703,6 +704,43 @@ def test_shifts_reach_every_offset_and_half_are_mirrored() -> None:
     assert len(set(middle.tolist())) > 20
     mirrored = (views[:, 0, 4, 5] < middle).float().mean().item()
     assert mirrored == pytest.approx(0.5, abs=0.03)
+
+
+def _positive_draw(count: int, seed: int, crop_scale: tuple[float, float], channels: int) -> Draw:
+    """What the docstring says, number by number: crops, then 80 % jittered, then 20 % gray."""
+    u = torch.rand(count, 12, generator=_seeded(seed)).double()
+    area = crop_scale[0] + u[:, 0] * (crop_scale[1] - crop_scale[0])
+    ratio = torch.exp(math.log(3 / 4) + u[:, 1] * (math.log(4 / 3) - math.log(3 / 4)))
+    x, y = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
+    spread = torch.where(u[:, 5:6] < 0.8, 2 * u[:, 6:10] - 1, 0)
+    colour = {"brightness": 1 + 0.4 * spread[:, 0], "contrast": 1 + 0.4 * spread[:, 1]}
+    if channels == 3:
+        colour |= {"saturation": 1 + 0.4 * spread[:, 2], "hue": 0.1 * spread[:, 3], "gray": u[:, 10] < 0.2}
+    middle = {"center_x": (2 * u[:, 2] - 1) * (1 - x), "center_y": (2 * u[:, 3] - 1) * (1 - y)}
+    return _still(count, **{"scale_x": x, "scale_y": y, **middle, **colour})
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("crop_scale", [(0.08, 1.0), (0.5, 0.6)])
+def test_positive_views_are_simclrs(channels: int, crop_scale: tuple[float, float]) -> None:
+    images = _random(50, channels, 12, 12)
+    draw = _positive_draw(50, 3, crop_scale, channels)
+    single = Draw(**{name: v.float() if v.is_floating_point() else v for name, v in _parts(draw).items()})
+    expected = recolor(resample(images, single), single)
+    found = crop_and_recolor(images, _seeded(3), crop_scale)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+def test_positive_views_may_be_the_identity_and_keep_to_the_kind() -> None:
+    # A crop of a flat gray image changes nothing, and a fifth of all samples keeps its colours.
+    flat = torch.full((1000, 1, 4, 4), 0.3)
+    kept = ((crop_and_recolor(flat, _seeded()) - flat).abs() < 1e-5).all((1, 2, 3))
+    assert kept.float().mean().item() == pytest.approx(0.2, abs=0.04)
+    # Colours of a flow mean nothing: it is cropped alone.
+    flows = torch.full((20, 2, 8, 8), 0.3)
+    torch.testing.assert_close(crop_and_recolor(flows, _seeded(), kind="flow"), flows)
+    ramps = torch.arange(8.0).expand(20, 2, 8, 8).contiguous()
+    assert not torch.allclose(crop_and_recolor(ramps, _seeded(), kind="flow"), ramps)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

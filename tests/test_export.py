@@ -196,6 +196,9 @@ class Made(Method):
     def reference(self, model: nn.Module, normals: Any) -> dict[str, Tensor]:
         return {"centre": torch.zeros(1)}
 
+    def export_obstacle(self) -> str | None:
+        return "it asks an oracle. Ask no oracle" if self.way == "by its own word" else None
+
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         means = images.flatten(1).mean(1)
         if self.way == "company":
@@ -227,6 +230,12 @@ def test_a_method_of_ones_own_is_exported(tmp_path: Path) -> None:
 def test_what_no_graph_can_hold_is_refused(way: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="made can not be exported to ONNX: "):
         export(made(way), tmp_path / "d.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_that_says_it_can_not_be_exported_is_taken_at_its_word(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"^made can not be exported to ONNX: it asks an oracle\. Ask no oracle$"):
+        export(made("by its own word"), tmp_path / "d.onnx")
     assert not list(tmp_path.iterdir())
 
 

@@ -253,6 +253,13 @@ def test_adversarial_losses() -> None:
     assert losses.fooling_loss(torch.from_numpy(fake)).item() == pytest.approx(fooled)
 
 
+def test_energy_discriminator_loss_by_loop() -> None:
+    real, fake = np.array([0.1, 0.4, 0.2]), np.array([0.05, 0.9, 0.31, 0.29])
+    expected = sum(real) / 3 + (0.25 + 0.0 + 0.0 + 0.01) / 4
+    found = losses.energy_discriminator_loss(torch.from_numpy(real), torch.from_numpy(fake), 0.3)
+    assert found.item() == pytest.approx(expected)
+
+
 def test_gaussian_divergence_is_torchs() -> None:
     mean, log_variance = _random(5, 3), _random(5, 3, seed=1)
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
@@ -312,13 +319,21 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     },
     "gaussian_divergence": (losses.gaussian_divergence, [(3, 2)] * 2),
     "gaussian_surprise": (losses.gaussian_surprise, [(3, 1, 2, 2), (3, 1, 2, 2), ()]),
+    "membership_loss": (lambda a: losses.membership_loss(a, True), [(5,)]),
+    "membership_loss-novel": (lambda a: losses.membership_loss(a, False), [(5,)]),
     "centre_distance": (losses.centre_distance, [(3, 4), (4,)]),
     "prior_loss": (losses.prior_loss, [(3, 2)] * 2),
     "batch_moments_prior_loss": (losses.batch_moments_prior_loss, [(4, 2)]),
     "discriminator_loss": (losses.discriminator_loss, [(3, 1), (2, 1)]),
+    "energy_discriminator_loss": (lambda r, f: losses.energy_discriminator_loss(r, f, 0.3), [(3, 1), (2, 1)]),
     "fooling_loss": (losses.fooling_loss, [(3, 1)]),
     "mutual_information_loss": (losses.mutual_information_loss, [()] * 3),
     "total_loss": (lambda a, b, c: losses.total_loss(a, b, c, (0.3, 0.6, 1.1)), [()] * 3),
+    "cluster_joint": (losses.cluster_joint, [(4, 2, 3)] * 2),
+    "cluster_information_loss": (losses.cluster_information_loss, [(4, 2, 3)] * 2),
+    "pointwise_information": (losses.pointwise_information, [(2, 3, 3)]),
+    "binned_surprise": (losses.binned_surprise, [(2, 3, 5), (2, 3)]),
+    "contrastive_loss": (losses.contrastive_loss, [(3, 4)] * 2),
     "classification_loss": (lambda a: losses.classification_loss(a, _LABELS), [(3, 4)]),
 }
 
@@ -400,6 +415,9 @@ def test_unknown_choices_are_named() -> None:
         (losses.laplacian_pyramid_loss, (2, 3, 4, 4), (2, 1, 4, 4)),
         (losses.squared_error, (2, 3, 4, 4), (3, 4, 4)),
         (losses.latent_loss, (4, 3), (4, 1)),
+        (losses.contrastive_loss, (4, 3), (4, 1)),
+        (losses.cluster_information_loss, (4, 3), (4, 1)),
+        (losses.binned_surprise, (4, 3, 5), (4, 1)),
         (losses.prior_loss, (4, 3), (1, 3)),
         (lambda a, b: losses.information_loss(a, [a, b]), (4, 1), (4, 1, 2, 2)),
         (lambda a, b: losses.information_loss(a, [b], "infonce"), (4, 1), (4,)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import cast
 
 import pytest
@@ -12,15 +13,22 @@ from torch import Tensor, nn
 from novanda.errors import InputError
 from novanda.networks import (
     DCGAN_SIDES,
+    AutoregressiveEstimator,
     DCGANDecoder,
+    DCGANDiscriminator,
     DCGANEncoder,
     GlobalEstimator,
+    LeNet,
     LocalEstimator,
     PriorEstimator,
     ResidualNet,
     WideResNet,
+    as_when_scoring,
     channels_last,
     dense,
+    image_and_jacobian,
+    log_volume,
+    still_statistics,
 )
 
 
@@ -240,6 +248,32 @@ def test_the_residual_blocks_are_residual() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# LeNet, autoregression
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_lenet_has_the_published_layers_and_no_offsets(side: int) -> None:
+    """Ruff et al. 2018: 5 x 5 convolutions of 32, 64, 128 channels, each pooled, then 128 features; no bias at all."""
+    net = LeNet(3, side, 128)
+    shapes = [tuple(p.shape) for p in net.parameters()]
+    assert shapes == [(32, 3, 5, 5), (64, 32, 5, 5), (128, 64, 5, 5), (128, 128 * (side // 8) ** 2)]
+    assert net(_random(2, 3, side, side)).shape == (2, 128)
+
+
+def test_a_density_sees_what_comes_before_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    estimator = AutoregressiveEstimator(6, 4, 3, hidden_layers=2)
+    codes = _random(1, 6)
+    before = estimator(codes)
+    assert before.shape == (1, 6, 4)
+    for place in range(6):
+        changed = codes.clone()
+        changed[0, place] += 1
+        moved = (estimator(changed) != before).any(2)[0].tolist()
+        assert moved == [False] * (place + 1) + [True] * (5 - place)
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # All of them
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = {
@@ -248,6 +282,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]]
     "global": (lambda: GlobalEstimator(8, 5), ((8, 8, 8), (5,))),
     "local": (lambda: LocalEstimator(8, 5), ((8, 8, 8), (5,))),
     "prior": (lambda: PriorEstimator(16), ((16,),)),
+    "autoregressive": (lambda: AutoregressiveEstimator(5, 7, 3), ((5,),)),
+    "lenet": (lambda: LeNet(3, 32, 6, width=4), ((3, 32, 32),)),
     "residual": (lambda: ResidualNet(3, 4, width=8), ((3, 32, 32),)),
 }
 
@@ -288,7 +324,7 @@ def test_channels_last_changes_the_layout_alone(name: str) -> None:
     assert channels_last(network) is network
     weights = [p for p in network.parameters() if p.dim() == 4]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
-    assert bool(weights) == (name in ("encoder", "decoder", "residual"))
+    assert bool(weights) == (name in ("encoder", "decoder", "lenet", "residual"))
     torch.testing.assert_close(_outputs(network, *inputs), before, rtol=1e-4, atol=1e-6)
 
 
@@ -328,3 +364,99 @@ def test_wide_residual_net_halves_twice_and_averages() -> None:
 def test_wide_residual_net_of_an_odd_depth_is_refused() -> None:
     with pytest.raises(InputError, match="6 n \\+ 4; got 12"):
         WideResNet(3, 10, 12)
+
+
+@pytest.mark.parametrize("side", DCGAN_SIDES)
+def test_a_discriminator_has_one_logit_and_a_last_map(side: int) -> None:
+    torch.manual_seed(0)
+    discriminator = DCGANDiscriminator(2, side, width=4).eval()
+    images = _random(3, 2, side, side)
+    features = discriminator.features(images)
+    assert features.shape[2:] == (4, 4)
+    assert discriminator(images).shape == (3, 1)
+    (last,) = (m for m in discriminator.layers.to_global if isinstance(m, nn.Conv2d))
+    torch.testing.assert_close(discriminator(images), last(features)[:, :, 0, 0])
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Modes for a while
+
+
+def _normalising() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5)))
+
+
+def _states(module: nn.Module) -> list[tuple[bool, bool | None]]:
+    return [(m.training, getattr(m, "track_running_stats", None)) for m in module.modules()]
+
+
+def test_still_statistics_use_the_batchs_and_keep_the_running_ones() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(2)
+    net, images = nn.Sequential(nn.Conv2d(1, 2, 3), norm), _random(6, 1, 8, 8)
+    expected = net(images)
+    before, states = {name: b.clone() for name, b in net.named_buffers()}, _states(net)
+    with still_statistics(net):
+        found = net(images)
+    assert torch.equal(found, expected)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+    assert _states(net) == states
+    net(images)
+    assert not torch.equal(cast(Tensor, norm.running_mean), before["1.running_mean"]), "and move again afterwards"
+
+
+@pytest.mark.parametrize("mode", [still_statistics, as_when_scoring])
+def test_modes_come_back_as_they_were_whatever_happens(mode: Callable[..., AbstractContextManager[None]]) -> None:
+    net, other = _normalising(), _normalising()
+    net[2].eval()
+    cast(nn.BatchNorm2d, net[1]).track_running_stats = False
+    states = _states(net), _states(other)
+    with pytest.raises(ZeroDivisionError), mode(net, other), mode(net):
+        raise ZeroDivisionError
+    assert (_states(net), _states(other)) == states
+
+
+def test_as_when_scoring_is_eval_mode_inside() -> None:
+    net, images = _normalising(), _random(6, 1, 8, 8)
+    expected = net.eval()(images)
+    net.train()
+    with as_when_scoring(net):
+        assert torch.equal(net(images), expected)
+    assert all(module.training for module in net.modules())
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Tangents
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_jacobian_is_torchs(affine: bool) -> None:
+    torch.manual_seed(0)
+    decoder = DCGANDecoder(2, 16, 3, width=4)
+    layers = nn.Sequential(*decoder.layers)
+    if not affine:
+        layers[2] = nn.BatchNorm2d(layers[2].num_features, affine=False)  # type: ignore[arg-type]  # a batch norm's
+    layers.double().train()
+    for _ in range(3):
+        layers(3 * torch.randn(8, 3, dtype=torch.float64))  # statistics of their own
+    layers.eval()
+    latents = torch.randn(5, 3, dtype=torch.float64)
+    images, found = image_and_jacobian(layers, latents)
+    torch.testing.assert_close(images, layers(latents))
+    for place in range(5):
+        expected = torch.func.jacrev(layers)(latents[place : place + 1])  # (1, C, H, W, 1, 3)
+        torch.testing.assert_close(found[place], expected.reshape(-1, 3).T)
+
+
+def test_a_layer_without_a_derivative_is_refused() -> None:
+    with pytest.raises(InputError, match="no derivative is written for a layer of type GELU"):
+        image_and_jacobian(nn.Sequential(nn.GELU()), torch.zeros(1, 2))
+
+
+def test_the_volume_is_half_the_log_determinant() -> None:
+    edges = _random(6, 4, 9) * torch.logspace(-3, 3, 4)[:, None]
+    expected = 0.5 * torch.linalg.slogdet(edges.double() @ edges.double().mT)[1]
+    torch.testing.assert_close(log_volume(edges), expected.float(), rtol=1e-5, atol=1e-4)
+    flat = torch.stack([edges[0, 0], edges[0, 0]])[None]
+    assert torch.isfinite(log_volume(flat)).all(), "two edges alike span nothing, and still give a number"
+    assert log_volume(flat).item() < log_volume(edges[:1, :2]).item() - 5

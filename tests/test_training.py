@@ -15,6 +15,7 @@ import pytest
 import rich.console
 import rich.progress
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 import novanda.training as loop
@@ -485,6 +486,21 @@ def test_a_loss_sees_a_batch_and_nothing_else() -> None:
     assert len({id(batch.generator) for batch in seen}) == 1
     assert {batch.generator.device.type for batch in seen} == {"cpu"}
     assert [f.name for f in fields(Batch)] == ["images", "index", "generator", "kind", "progress"]
+
+
+def test_a_batch_draws_from_its_generator_alone() -> None:
+    def drawn() -> list[Tensor]:
+        batch = Batch(torch.ones(400, 1, 4, 4), torch.arange(400), torch.Generator().manual_seed(0), "image", 0.0)
+        return [batch.normal(400, 9), batch.uniform(400, 9), batch.noisy(0.5) - 1]
+
+    normal, uniform, noise = drawn()
+    torch.manual_seed(123)
+    for one, other in zip((normal, uniform, noise), drawn(), strict=True):
+        assert torch.equal(one, other)
+    assert normal.shape == uniform.shape == (400, 9)
+    assert stats.kstest(normal.flatten(), "norm").pvalue > 1e-3
+    assert stats.kstest(uniform.flatten(), "uniform", (-1, 2)).pvalue > 1e-3
+    assert stats.kstest(noise.flatten(), "norm", (0, 0.5)).pvalue > 1e-3
 
 
 def test_even_split_keeps_batches_from_being_lonely() -> None:

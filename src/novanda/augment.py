@@ -205,13 +205,7 @@ class NegativeAugmentation:
         """M(x): (B, C, H, W) in [-1, 1] to the same shape and range, outside any autocast; gradients flow."""
         chosen = self.selected(kind, images.shape[1])
         draw = self.draw(len(images), generator, kind, images.shape[1])
-        moved = Draw(**{f.name: getattr(draw, f.name).to(images.device) for f in fields(Draw)})
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 would misplace the grid by parts of a pixel
-            if {"crop", "flip", "rotation"} & set(chosen):
-                images = resample(images, moved, kind)
-            if {"color_jitter", "grayscale"} & set(chosen):
-                images = recolor(images, moved)
-        return images
+        return _applied(images, draw, kind, chosen)
 
     def _from_numbers(self, numbers: Tensor, chosen: tuple[Transformation, ...], channels: int) -> Draw:
         """Uniform numbers (B, 12) in [0, 1) to parameters; what was not chosen stays at the identity."""
@@ -253,6 +247,36 @@ class NegativeAugmentation:
         if self.crop_ratio[0] * self.crop_ratio[1] > 1:
             strong[:, 1] = 1.0  # the ratio that cuts most off
         return self._from_numbers(strong, chosen, channels)
+
+
+def _applied(images: Tensor, draw: Draw, kind: Kind, chosen: tuple[Transformation, ...]) -> Tensor:
+    """What a draw of the chosen transformations makes of samples (B, C, H, W), outside any autocast."""
+    moved = Draw(**{f.name: getattr(draw, f.name).to(images.device) for f in fields(Draw)})
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 would misplace the grid by parts of a pixel
+        if {"crop", "flip", "rotation"} & set(chosen):
+            images = resample(images, moved, kind)
+        if {"color_jitter", "grayscale"} & set(chosen):
+            images = recolor(images, moved)
+    return images
+
+
+def crop_and_recolor(
+    images: Tensor, generator: torch.Generator, crop_scale: tuple[float, float] = (0.08, 1.0), kind: Kind = "image"
+) -> Tensor:
+    """Positive views for contrasts: random resized crops, colour jitter, grayscale: (B, C, H, W) -> the same.
+
+    Strengths and probabilities are those of `NegativeAugmentation`, which are SimCLR's, but no draw is rejected for
+    being close to the identity; of the three, what is not legal for the kind is left out. A mirroring, which SimCLR
+    has too, is the caller's (`mirror`), for it must come before an image is turned.
+
+    Args:
+        crop_scale: range of the area that a crop keeps, within (0, 1].
+    """
+    channels = images.shape[1]
+    strengths = NegativeAugmentation(crop_scale=crop_scale)
+    chosen = tuple(t for t in SECTION_2_1 if t != "flip" and t in legal_transformations(kind, channels))
+    numbers = torch.rand(len(images), _COLUMNS, generator=generator)
+    return _applied(images, strengths._from_numbers(numbers, chosen, channels), kind, chosen)
 
 
 def _is_number(value: object) -> bool:

@@ -85,10 +85,14 @@ def export(detector: Detector, path: str | Path, check: Source | None = None) ->
         check: more samples to compare on, of the detector's spec.
 
     Raises:
-        ExportError: the method can not be exported, or its headline score differs by more than TOLERANCE.
+        ExportError: the method can not be exported, as it says itself or as it turns out, or its headline score differs
+            by more than TOLERANCE.
         InputError: a package of the extra `export` is not installed.
     """
     check_is_fitted(detector, "spec_")
+    obstacle = detector.method_.export_obstacle()
+    if obstacle is not None:
+        raise ExportError(f"{detector.method_name} can not be exported to ONNX: {obstacle}")
     for package in ("onnx", "onnxscript", "onnxruntime"):
         needed_package(package)
     here = _on_cpu(detector)

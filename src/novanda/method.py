@@ -47,6 +47,18 @@ class Batch:
     kind: Kind
     progress: float
 
+    def normal(self, *shape: int) -> Tensor:
+        """Draws from N(0, 1) out of the generator, of this shape, float32 beside the images."""
+        return torch.randn(shape, generator=self.generator).to(self.images.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draws from U(-1, 1) out of the generator, of this shape, float32 beside the images."""
+        return (2.0 * torch.rand(shape, generator=self.generator) - 1.0).to(self.images.device)
+
+    def noisy(self, deviation: float) -> Tensor:
+        """The images with normal noise of this standard deviation on every value."""
+        return self.images + deviation * self.normal(*self.images.shape)
+
 
 @dataclass(frozen=True)
 class Player:
@@ -65,6 +77,11 @@ class Player:
     loss: Loss
     undecayed: Sequence[nn.Parameter] = ()
     learning_rate: float | None = None
+
+
+def parameters_of(*modules: nn.Module) -> list[nn.Parameter]:
+    """All parameters of these modules, for a player that owns them."""
+    return [parameter for module in modules for parameter in module.parameters()]
 
 
 @dataclass(frozen=True)
@@ -136,8 +153,18 @@ class Method:
 
         Called in eval mode without gradients. A sample's scores must not depend on the company it is scored in. Made
         of tensor operations alone, for `Detector.load` may try the shapes of a file on tensors without content.
+
+        One that has to search by gradient turns gradients on for itself, around copies of what it was given
+        (`torch.inference_mode(False)`, `torch.enable_grad()`), and says so in `export_obstacle`.
         """
         raise NotImplementedError
+
+    def export_obstacle(self) -> str | None:
+        """Why no graph of tensor operations can score as `novelty` does with these settings, and what can; or None.
+
+        What follows "... can not be exported to ONNX: " in the error that `novanda export` then ends with.
+        """
+        return None
 
     def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor | None:
         """What the method expected to see, (B, C, H, W) on the scale of `images`; None where nothing is reconstructed.

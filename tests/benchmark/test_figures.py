@@ -165,7 +165,12 @@ def test_hostile_names_are_drawn_and_name_safe_files(tmp_path: Path) -> None:
 def test_the_frontier_has_methods_run_on_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     real = pictures.frontier
-    monkeypatch.setattr(pictures, "frontier", lambda costs: seen.append(costs) or real(costs))
+
+    def watched(costs: Any) -> Any:
+        seen.append(costs)
+        return real(costs)
+
+    monkeypatch.setattr(pictures, "frontier", watched)
     names = datasets.get("cifar10").classes
     busy = [line(PCA(), name, 0.6, cpu_seconds={"fit": 90.0, "score": 1.0}) for name in names]
     clock = [line(RotNet(), name, 0.8, fit_seconds=30.0, machine={"threads": 2}) for name in names]

@@ -12,7 +12,7 @@ from novanda import datasets
 from novanda.benchmark.runs import Run
 from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.methods import against_nearest_neighbour, measured_table, method_page, methods_index
-from novanda.methods import METHODS, NDA, PCA, NearestNeighbour, RotNet
+from novanda.methods import ALOCC, METHODS, NDA, PCA, NearestNeighbour, RotNet
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = [
@@ -58,6 +58,13 @@ def test_the_published_mean_stands_beside_all_ten_classes_only() -> None:
     assert named["classes"].text == "all 10"
     assert (named["published"].text, named["published"].kind) == ("0.833", "published")
     assert named["floor"].kind == "missing"
+
+
+def test_the_published_mean_is_that_of_the_score_measured() -> None:
+    for score, printed in (("dr", "0.88"), ("d", "0.82")):
+        every = [run(ALOCC(), str(digit), {score: 0.8}, data_set="mnist") for digit in range(10)]
+        table = measured_table(ALOCC, every)
+        assert dict(zip(table.header, table.rows[0], strict=True))["published"].text == printed
 
 
 def test_it_is_said_how_often_the_floor_is_beaten() -> None:

@@ -9,7 +9,7 @@ import pytest
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.estimates import estimate, seconds_of
 from novanda.benchmark.published import table
-from novanda.benchmark.studies import STUDIES, chosen, negatives, table1, table2, table3, table4
+from novanda.benchmark.studies import STUDIES, chosen, compared, false_alarms, negatives, table1, table2, table3, table4
 from novanda.errors import InputError
 from novanda.methods import METHODS, NDA, PCA
 from novanda.training import Training
@@ -60,11 +60,23 @@ def test_the_grid_of_negatives_has_every_cell_that_differs() -> None:
     }
 
 
+# What a network of the user's own brings along is no system of the paper's, and waveforms are no images.
+OF_IMAGES = {method.name for method in METHODS if "image" in method.kinds} - {"frozen_features"}
+
+
+def test_the_compared_systems_have_six_classes_each() -> None:
+    cells = compared()
+    assert {cell.method.name for cell in cells} == OF_IMAGES
+    of_one = [(cell.data_set, cell.normal_class) for cell in cells if cell.method.name == "ocgan"]
+    assert len(of_one) == len(set(of_one)) == 6
+    trained = [cell for cell in cells if cell.learns]
+    assert all(cell.training.epochs is not None for cell in trained), "no method falls back to its authors' epochs"
+
+
 def test_table_3_is_every_method_on_every_class() -> None:
     cells = table3(seeds=(0, 1))
-    # What a network of the user's own brings along is no system of the paper's.
-    assert {cell.method.name for cell in cells} == {method.name for method in METHODS} - {"frozen_features"}
-    assert len(cells) == (len(METHODS) - 1) * 10 * 2
+    assert {cell.method.name for cell in cells} == OF_IMAGES
+    assert len(cells) == len(OF_IMAGES) * 10 * 2
     authors = [cell for cell in table3(budget="authors") if cell.method == NDA()]
     assert len(authors) == 10
     assert {cell.training.filled(cell.method.training).epochs for cell in authors} == {100}
@@ -167,3 +179,9 @@ def test_estimates_are_scaled_by_how_many_images_there_are() -> None:
     )
     assert seconds_of(other, lines) == pytest.approx(500 * 4 * 50 / 5000 + 20 * 1500 / 10_000)
     assert seconds_of(other, lines[:1]) == pytest.approx(500 * 4 + 20), "nothing is known of COIL"
+
+
+def test_false_alarms_are_counted_for_every_method_of_images_in_few_epochs() -> None:
+    cells = false_alarms()
+    assert {cell.method.name for cell in cells} == OF_IMAGES | {"frozen_features"}
+    assert all(0 < (cell.training.epochs or 0) <= 5 for cell in cells if cell.learns)

@@ -6,19 +6,19 @@ import csv
 import io
 import itertools
 import statistics
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from made_up import failed, run
 
-from novanda import datasets
+from novanda import datasets, methods
 from novanda.benchmark import published
 from novanda.benchmark.runs import Run
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import class_tables, table3, table4
 from novanda.benchmark.tables.everything import all_runs, all_scores, every_table, failures, false_alarms
 from novanda.benchmark.tables.table import Entry, Table
-from novanda.methods import METHODS, NDA, OCSVM, PCA, NearestNeighbour, RotNet
+from novanda.methods import ALOCC, METHODS, NDA, OCSVM, PCA, NearestNeighbour, RotNet
 from novanda.training import Training
 
 CIFAR10 = datasets.get("cifar10").classes
@@ -59,6 +59,40 @@ def test_measured_rows_stand_below_the_published_row_of_their_method() -> None:
             {"Neighbour": "Nearest neighbour", "Ours": "NDA (paper)"}[name]
         )
     assert names[-1] == ("PCA reconstruction", "measured"), "what the paper has not stands at the end"
+
+
+def test_two_rows_of_one_method_show_it_by_a_score_each() -> None:
+    by_both = {"dr": 0.6, "d": 0.7}
+    runs = [run(ALOCC(), str(number), by_both, data_set="mnist") for number in range(10)]
+    runs += [run(PCA(), str(number), 0.5, data_set="mnist") for number in range(10)]
+    found = [row for row in texts(table4(runs)) if row["figures"] == "measured"]
+    assert [(row["method"], row["MNIST"]) for row in found] == [
+        ("ALOCC DR", "0.600"),
+        ("ALOCC D", "0.700"),
+        ("PCA reconstruction", "0.500"),
+    ]
+    described = [row["settings, budget, protocol"] for row in found]
+    assert described[0].startswith("ALOCC, by dr, 40 epochs")
+    assert described[1].startswith("ALOCC, by d, 40 epochs")
+    (in_table_3,) = (row for row in texts(table3([run(ALOCC(), "frog", by_both)])) if row["figures"] == "measured")
+    assert (in_table_3["method"], in_table_3["frog"]) == ("ALOCC", "0.600"), "a row that names no score: the headline"
+
+
+def test_runs_without_the_score_of_a_row_are_not_shown_there() -> None:
+    found = texts(
+        table4([run(ALOCC(), "1", {"dr": 0.6}, data_set="mnist"), run(ALOCC(), "2", {"dr": 0.6}, data_set="mnist")])
+    )
+    rows_of = {row["method"]: row for row in found if not row["figures"].startswith("published")}
+    assert rows_of["ALOCC DR"]["MNIST"] == "2 of 10 classes"
+    assert rows_of["ALOCC D"]["figures"] == "not run"
+
+
+def test_every_row_names_a_score_that_its_method_has() -> None:
+    for line in published.table("systems"):
+        system = published.system(line["row"])
+        if system.score is not None:
+            assert system.method is not None
+            assert system.score in get_args(get_type_hints(methods.get(system.method))["score"])
 
 
 def test_what_was_not_run_and_what_is_not_built_are_told_apart() -> None:

@@ -9,21 +9,25 @@ whatever autocast is active: sums over thousands of pixels do not survive bfloat
 would broadcast into a wrong but finite number, raise InputError.
 """
 
-from novanda.losses.adversarial import discriminator_loss, fooling_loss
+from novanda.losses.adversarial import discriminator_loss, energy_discriminator_loss, fooling_loss
 from novanda.losses.classification import classification_loss
-from novanda.losses.densities import gaussian_divergence, gaussian_surprise
+from novanda.losses.contrastive import contrastive_loss
+from novanda.losses.densities import binned_surprise, gaussian_divergence, gaussian_surprise
 from novanda.losses.information import (
     InformationEstimator,
     batch_moments_prior_loss,
+    cluster_information_loss,
+    cluster_joint,
     global_information_loss,
     information_loss,
     latent_loss,
     local_information_loss,
     mutual_information_loss,
+    pointwise_information,
     prior_loss,
     total_loss,
 )
-from novanda.losses.one_class import centre_distance
+from novanda.losses.one_class import centre_distance, membership_loss
 from novanda.losses.reconstruction import (
     PyramidWeighting,
     laplacian_pyramid,
@@ -36,9 +40,14 @@ __all__ = [
     "InformationEstimator",
     "PyramidWeighting",
     "batch_moments_prior_loss",
+    "binned_surprise",
     "centre_distance",
     "classification_loss",
+    "cluster_information_loss",
+    "cluster_joint",
+    "contrastive_loss",
     "discriminator_loss",
+    "energy_discriminator_loss",
     "fooling_loss",
     "gaussian_divergence",
     "gaussian_surprise",
@@ -49,7 +58,9 @@ __all__ = [
     "laplacian_pyramid_loss",
     "latent_loss",
     "local_information_loss",
+    "membership_loss",
     "mutual_information_loss",
+    "pointwise_information",
     "prior_loss",
     "squared_error",
     "total_loss",

@@ -18,3 +18,12 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 def fooling_loss(fake: Tensor) -> Tensor:
     """Non-saturating loss of the player whose outputs should pass for real, from their logits: -> scalar."""
     return F.softplus(-fake).mean()
+
+
+@in_float32
+def energy_discriminator_loss(real: Tensor, fake: Tensor, margin: float) -> Tensor:
+    """Of a discriminator that gives energies, low for the real: mean E(x) + mean max(0, margin - E(fake)), -> scalar.
+
+    Any shapes. Source: Zhao, Mathieu & LeCun, "Energy-based generative adversarial networks", 2017.
+    """
+    return real.mean() + F.relu(margin - fake).mean()

@@ -24,3 +24,17 @@ def gaussian_surprise(reconstruction: Tensor, images: Tensor, log_deviation: Ten
     check_same_shape("reconstruction and images", reconstruction, images)
     errors = (reconstruction - images).square().flatten(1).sum(1)
     return 0.5 * errors * torch.exp(-2.0 * log_deviation) + images[0].numel() * log_deviation
+
+
+@in_float32
+def binned_surprise(logits: Tensor, values: Tensor) -> Tensor:
+    """-log of binned densities over [0, 1] at values, summed over d: logits (B, d, K) and values (B, d) -> (B,).
+
+    Bin k is centred on (k + 0.5) / K. Between two centres the log-probability is interpolated, so that the surprise is
+    continuous in the value; at a centre it is the bin's own, and outside the outermost centres that of the last bin.
+    """
+    check_same_shape("values and the densities of them", values, logits[..., 0])
+    bins = logits.shape[2]
+    places = (values * bins - 0.5).clamp(0, bins - 1)
+    distances = (places[..., None] - torch.arange(bins, device=values.device)).abs()
+    return -((1 - distances).clamp_min(0) * logits.log_softmax(2)).sum((1, 2))

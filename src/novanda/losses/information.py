@@ -1,4 +1,4 @@
-"""Eqs. 2 to 8 of the paper: the latent tie, bounds of mutual information, and their sum."""
+"""Eqs. 2 to 8 of the paper: the latent tie, bounds of mutual information, and their sum; that of clusters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from novanda.losses.arithmetic import check_same_shape, in_float32
 from novanda.losses.densities import gaussian_divergence
 
 InformationEstimator = Literal["jsd", "infonce", "dv"]
+
+_LEAST_SHARE = 1e-8  # of samples in a pair of clusters: the logarithm of none has no value
 
 
 @in_float32
@@ -95,3 +97,34 @@ def total_loss(
 ) -> Tensor:
     """Eq. 8, L_all = lambda_1 L_lap + lambda_2 L_lat + lambda_3 L_mie; all lambdas are 1 in the paper."""
     return weights[0] * laplacian + weights[1] * latent + weights[2] * information
+
+
+@in_float32
+def cluster_joint(first: Tensor, second: Tensor) -> Tensor:
+    """How often two views of a sample fall into clusters c and c', made symmetric: P of Ji et al. 2019, Eq. 2.
+
+    Posteriors (B, ..., K) of either view, each adding up to 1 -> (..., K, K), adding up to 1.
+    """
+    check_same_shape("posteriors of the two views", first, second)
+    joint = torch.einsum("b...k,b...l->...kl", first, second) / len(first)
+    return 0.5 * (joint + joint.mT)
+
+
+@in_float32
+def pointwise_information(joint: Tensor) -> Tensor:
+    """ln(P_cc' / (P_c P_c')) of a joint distribution: (..., K, K) -> the same; entries below 1e-8 count as that."""
+    rows, columns = joint.sum(-1, keepdim=True), joint.sum(-2, keepdim=True)
+    return (
+        joint.clamp_min(_LEAST_SHARE).log() - rows.clamp_min(_LEAST_SHARE).log() - columns.clamp_min(_LEAST_SHARE).log()
+    )
+
+
+@in_float32
+def cluster_information_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Minus the mutual information of the clusters of two views, in nats: posteriors (B, ..., K) twice -> scalar.
+
+    sum_cc' P_cc' ln(P_cc' / (P_c P_c')) of `cluster_joint` (Ji et al. 2019, Eq. 3), averaged over what lies between B
+    and K, such as sub-heads.
+    """
+    joint = cluster_joint(first, second)
+    return -(joint * pointwise_information(joint)).sum((-2, -1)).mean()

@@ -8,17 +8,29 @@ from typing import Any, get_type_hints
 
 from novanda.errors import InputError, ModelFileError
 from novanda.method import Method
+from novanda.methods.alocc import ALOCC
+from novanda.methods.anogan import AnoGAN
 from novanda.methods.auto_encoder import AutoEncoder
+from novanda.methods.csi import CSI
 from novanda.methods.dictionary import Dictionary
+from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
+from novanda.methods.dual_gan import DualGAN
 from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
+from novanda.methods.gpnd import GPND
+from novanda.methods.iic import IIC
+from novanda.methods.latent_autoregression import LatentAutoregression
 from novanda.methods.nda import NDA
 from novanda.methods.nearest_neighbour import NearestNeighbour
+from novanda.methods.ocgan import OCGAN
 from novanda.methods.ocsvm import OCSVM
 from novanda.methods.pca import PCA
+from novanda.methods.rot_trans import RotationTranslation
 from novanda.methods.rotnet import RotNet
 from novanda.methods.vae import VAE
+from novanda.methods.waveform_auto_encoder import WaveformAutoEncoder
+from novanda.methods.wavenet import WaveNet
 
 METHODS: tuple[type[Method], ...] = (
     NDA,
@@ -32,21 +44,45 @@ METHODS: tuple[type[Method], ...] = (
     DSVDD,
     RotNet,
     Geometric,
+    DROCC,
+    RotationTranslation,
+    CSI,
+    IIC,
+    LatentAutoregression,
+    ALOCC,
+    OCGAN,
+    DualGAN,
+    GPND,
+    AnoGAN,
+    WaveNet,
+    WaveformAutoEncoder,
 )
 
 __all__ = [
+    "ALOCC",
+    "CSI",
+    "DROCC",
     "DSVDD",
+    "GPND",
+    "IIC",
     "METHODS",
     "NDA",
+    "OCGAN",
     "OCSVM",
     "PCA",
     "VAE",
+    "AnoGAN",
     "AutoEncoder",
     "Dictionary",
+    "DualGAN",
     "FrozenFeatures",
     "Geometric",
+    "LatentAutoregression",
     "NearestNeighbour",
     "RotNet",
+    "RotationTranslation",
+    "WaveNet",
+    "WaveformAutoEncoder",
     "from_json",
     "get",
     "to_json",

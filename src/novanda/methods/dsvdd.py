@@ -10,20 +10,11 @@ from torch import Tensor, nn
 
 from novanda import losses
 from novanda.method import Batch, Method, Player, Reference, Stage, require
+from novanda.networks import LENET_HALVINGS, LeNet, lenet_block
 from novanda.samples import Kind, Normals, SampleSpec
 from novanda.training_options import Training
 
 _LEAST_ENTRY = 0.1  # a centre's entry near 0 could be met by weights of 0 for every input
-_HALVINGS = 3
-
-
-def _block(before: int, after: int) -> list[nn.Module]:
-    # No biases and no affine batch norm: either could map every input to the centre (Ruff et al., Proposition 2).
-    return [
-        nn.Conv2d(before, after, 5, padding=2, bias=False),
-        nn.BatchNorm2d(after, affine=False),
-        nn.LeakyReLU(0.01, inplace=True),
-    ]
 
 
 class DSVDDNetworks(nn.Module):
@@ -34,18 +25,15 @@ class DSVDDNetworks(nn.Module):
     def __init__(self, spec: SampleSpec, latent_dim: int, width: int, normalise_contrast: bool) -> None:
         super().__init__()
         self.normalise_contrast = normalise_contrast
-        side = spec.height // 2**_HALVINGS
-        widths = [width * 2**level for level in range(_HALVINGS)]
-        down: list[nn.Module] = []
-        for before, after in zip([spec.channels, *widths], widths, strict=False):
-            down += [*_block(before, after), nn.MaxPool2d(2)]
-        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(widths[-1] * side**2, latent_dim, bias=False))
+        side = spec.height // 2**LENET_HALVINGS
+        widths = [width * 2**level for level in range(LENET_HALVINGS)]
+        self.encoder = LeNet(spec.channels, spec.height, latent_dim, width)
         up: list[nn.Module] = [
             nn.Linear(latent_dim, widths[-1] * side**2, bias=False),
             nn.Unflatten(1, (widths[-1], side, side)),
         ]
         for before, after in zip(reversed(widths), [*reversed(widths[:-1]), width], strict=True):
-            up += [*_block(before, after), nn.Upsample(scale_factor=2)]
+            up += [*lenet_block(before, after), nn.Upsample(scale_factor=2)]
         self.decoder = nn.Sequential(*up, nn.Conv2d(width, spec.channels, 5, padding=2, bias=False))
         self.register_buffer("centre", torch.zeros(latent_dim))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from novanda import losses
 from novanda.augment import NegativeAugmentation
 from novanda.latents import LatentScale, principal_latents
-from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
+from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, parameters_of, require
 from novanda.networks import (
     DCGAN_SIDES,
     DCGANDecoder,
@@ -163,10 +163,12 @@ class NDA(Method):
         """One stage; before it, for the contrastive start, one that trains the encoder alone."""
         net = cast(NDANetworks, model)
         players = [Player("model", self._learned(net), lambda batch: self.terms(net, batch), _latents_of(net))]
-        encoding = _parameters(net.encoder, *_estimators(net))
+        encoding = parameters_of(net.encoder, *_estimators(net))
         contrast = [Player("model", encoding, lambda batch: self.information(net, batch)[1])]
         if self._adversarial:
-            critic = Player("prior", _parameters(net.prior_discriminator), lambda batch: self._prior_terms(net, batch))
+            critic = Player(
+                "prior", parameters_of(net.prior_discriminator), lambda batch: self._prior_terms(net, batch)
+            )
             players.append(critic)
             contrast.append(critic)
 
@@ -181,7 +183,7 @@ class NDA(Method):
         return self.prior == "adversarial" and self.prior_weight > 0 and self.lambdas[2] > 0
 
     def _learned(self, net: NDANetworks) -> list[nn.Parameter]:
-        return [*_parameters(net.decoder, net.encoder, *_estimators(net)), *_latents_of(net)]
+        return [*parameters_of(net.decoder, net.encoder, *_estimators(net)), *_latents_of(net)]
 
     def _initial_latents(self, net: NDANetworks, normals: Normals) -> Tensor:
         if self.latent_start == "pca":
@@ -284,10 +286,6 @@ def reconstruction_errors(
     if weighting == "sum":
         laplacian = laplacian / images[0].numel()
     return {"mse": difference.square().mean(1), "l1": difference.abs().mean(1), "laplacian": laplacian}
-
-
-def _parameters(*modules: nn.Module) -> list[nn.Parameter]:
-    return [parameter for module in modules for parameter in module.parameters()]
 
 
 def _estimators(net: NDANetworks) -> Sequence[nn.Module]:

@@ -61,7 +61,7 @@ class RotNet(Method):
 
         def loss(batch: Batch) -> dict[str, Tensor]:
             views = quarter_turns(shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind))
-            return {"rotation": losses.classification_loss(model(views), _turns(views))}
+            return {"rotation": losses.classification_loss(model(views), turn_labels(views))}
 
         return (Stage("train", epochs, (Player("model", list(model.parameters()), loss),)),)
 
@@ -72,9 +72,7 @@ class RotNet(Method):
         for view in (images, images.flip(3)):
             logits: Tensor = model(quarter_turns(view)).float()
             for name, values in (("logit", logits), ("log_probability", logits.log_softmax(1))):
-                # The samples of turn t come t-th, and their right class is t.
-                right = values.view(4, count, 4).diagonal(dim1=0, dim2=2)
-                totals[name] = totals[name] - 0.5 * right.sum(1)
+                totals[name] = totals[name] - 0.5 * right_turns(values).sum(1)
         return headline_first(totals, self.score)
 
     def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
@@ -95,9 +93,15 @@ class RotNet(Method):
         return cast(ResidualNet, model).features(images)
 
 
-def _turns(views: Tensor) -> Tensor:
+def turn_labels(views: Tensor) -> Tensor:
     """The label of each view that `quarter_turns` gives: (4 B,)."""
     return torch.arange(4, device=views.device).repeat_interleave(len(views) // 4)
+
+
+def right_turns(values: Tensor) -> Tensor:
+    """Of values (4 B, 4) for the views that `quarter_turns` gives, those of each view's right turn: (B, 4)."""
+    # The samples of turn t come t-th, and their right class is t.
+    return values.view(4, values.shape[0] // 4, 4).diagonal(dim1=0, dim2=2)
 
 
 def _in_words(turn: int) -> str:

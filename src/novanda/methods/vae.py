@@ -76,7 +76,7 @@ class VAE(Method):
 
         def loss(batch: Batch) -> dict[str, Tensor]:
             mean, log_variance = net.encode(batch.images)
-            noise = torch.randn(mean.shape, generator=batch.generator).to(mean)
+            noise = batch.normal(*mean.shape)
             drawn = net.decoder(mean + (0.5 * log_variance).exp() * noise)
             values = batch.images[0].numel()
             return {

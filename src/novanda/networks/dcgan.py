@@ -91,3 +91,20 @@ class DCGANDecoder(nn.Module):
         """Latents (B, d) to images (B, C, H, H) in [-1, 1]."""
         result: Tensor = self.layers(latents)
         return result
+
+
+class DCGANDiscriminator(nn.Module):
+    """The discriminator of a DCGAN: the encoder's layers with one output, and the 4 x 4 map that it is taken from."""
+
+    def __init__(self, channels: int, side: int, width: int = 64) -> None:
+        super().__init__()
+        self.layers = DCGANEncoder(channels, side, 1, width, local_side=4)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, H) to the last map before the logit, (B, S, 4, 4)."""
+        return self.layers.local(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, H) to logits (B, 1), higher = more like the real ones."""
+        result: Tensor = self.layers(images)[1]
+        return result

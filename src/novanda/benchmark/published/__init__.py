@@ -24,11 +24,13 @@ class System:
     Attributes:
         row: its name in print.
         method: the name of novanda's method for it; None where there is none.
+        score: which of the method's scores the row is of, for methods that stand in several rows; None: the headline.
         remark: what one should know of the published row; may be empty.
     """
 
     row: str
     method: str | None
+    score: str | None
     remark: str
 
 
@@ -41,7 +43,7 @@ def table(name: str) -> list[dict[str, str]]:
 def system(row: str) -> System:
     """What is known of a row of Tables 3 and 4."""
     found = next(line for line in table("systems") if line["row"] == row)
-    return System(row, found["method"] or None, found["remark"])
+    return System(row, found["method"] or None, found["score"] or None, found["remark"])
 
 
 def cifar10_auroc(row: str, normal_class: str) -> float:

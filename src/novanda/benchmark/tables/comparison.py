@@ -24,8 +24,8 @@ def table3(runs: Sequence[Run]) -> Table:
         columns = [line[published.CIFAR10_COLUMNS.get(name, name)] for name in classes]
         return (*map(printed, columns), printed(line["mean"]))
 
-    def measured_row(group: Group) -> Row:
-        return (*map(group.entry, classes), group.mean(classes, len(classes)))
+    def measured_row(group: Group, score: str | None) -> Row:
+        return (*(group.entry(name, score) for name in classes), group.mean(classes, len(classes), score))
 
     rows = _side_by_side(published.table("table3_cifar10_auc"), mine, len(classes) + 1, published_row, measured_row)
     slips = (
@@ -48,8 +48,8 @@ def table4(runs: Sequence[Run]) -> Table:
     def published_row(line: dict[str, str]) -> Row:
         return tuple(printed(None if column is None else line[column]) for column in _TABLE4.values())
 
-    def measured_row(group: Group) -> Row:
-        return tuple(_mean_on(name, group) for name in _TABLE4)
+    def measured_row(group: Group, score: str | None) -> Row:
+        return tuple(_mean_on(name, group, score) for name in _TABLE4)
 
     rows = _side_by_side(published.table("table4_mean_auc"), mine, len(_TABLE4), published_row, measured_row)
     notes = (
@@ -93,29 +93,41 @@ def _side_by_side(
     runs: Sequence[Run],
     width: int,
     published_row: Callable[[dict[str, str]], Row],
-    measured_row: Callable[[Group], Row],
+    measured_row: Callable[[Group, str | None], Row],
 ) -> list[Row]:
-    """Every published row, below it ours of the same method; then the methods that the paper's table has not."""
+    """Every published row, below it ours of the same method; then the methods that the paper's table has not.
+
+    A row of one of a method's scores has ours by that score, and leaves our runs to its other rows.
+    """
     groups = [group for group in group_runs(runs) if not is_ablated(group) and not group.calibrated]
     groups.sort(key=_coverage)
     rows: list[Row] = []
+    shown: list[Group] = []
     for line in lines:
         system = published.system(line["method"])
         built = system.method is not None and method_named(system.method) is not None
         state = "" if built else "not built yet" if not system.remark else f"not built yet; {system.remark}"
         rows.append((text(system.row), text(f"published {line['year']}"), text(state), text(""), *published_row(line)))
-        ours = [group for group in groups if group.method == system.method]
-        rows += [(*_measured_head(group, system.row), *measured_row(group)) for group in ours]
-        groups = [group for group in groups if group not in ours]
+        ours = [group for group in groups if group.method == system.method and _has(group, system.score)]
+        rows += [
+            (*_measured_head(group, system.row, system.score), *measured_row(group, system.score)) for group in ours
+        ]
+        shown += ours
         if built and not ours:
             rows.append((text(system.row), missing(), text(""), text(""), *[missing()] * width))
-    rows += [(*_measured_head(group, group.title), *measured_row(group)) for group in groups]
+    others = [group for group in groups if group not in shown]
+    rows += [(*_measured_head(group, group.title), *measured_row(group, None)) for group in others]
     return rows
 
 
-def _measured_head(group: Group, row: str) -> Row:
+def _has(group: Group, score: str | None) -> bool:
+    """Whether all finished runs know that score; every run has a headline."""
+    return score is None or all(score in run.line["auroc"] for run in group.done)
+
+
+def _measured_head(group: Group, row: str, score: str | None = None) -> Row:
     keys = tuple(run.key for run in group.runs)
-    described = f"by {group.first.score}, {group.description()}" if group.done else group.description()
+    described = f"by {score or group.done[0].score}, {group.description()}" if group.done else group.description()
     mine = "" if row == group.title else f"{group.title}, "
     return (text(row), Entry("measured"), Entry(mine + described, keys=keys), text(group.repeats()))
 
@@ -125,7 +137,7 @@ def _coverage(group: Group) -> tuple[int, int, str]:
     return (-len(group.classes), -group.epochs, method_title(group.method))
 
 
-def _mean_on(data_set: str, group: Group) -> Entry:
+def _mean_on(data_set: str, group: Group, score: str | None) -> Entry:
     runs = tuple(run for run in group.runs if run.data_set == data_set)
     protocol = str(group.first.cell["protocol"])
     official = data_set not in ("coil20", "coil100")
@@ -134,7 +146,7 @@ def _mean_on(data_set: str, group: Group) -> Entry:
     if not runs:
         return missing()
     classes = _classes(data_set)
-    return Group(runs).mean(classes, len(classes))
+    return Group(runs).mean(classes, len(classes), score)
 
 
 def _classes(data_set: str) -> tuple[str, ...]:

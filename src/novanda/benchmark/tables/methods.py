@@ -154,11 +154,12 @@ def _floor(runs: Sequence[Run], group: Group) -> dict[str, float]:
 
 
 def _paper(kind: type[Method], group: Group, data_set: str, whole: bool) -> Entry:
-    """The printed mean of the method's row; none where other classes or another protocol were measured."""
+    """The printed mean of the method's row, or of its score's; none where other classes were measured."""
     if data_set not in _PAPER or not whole:
         return missing("")
     name, column = _PAPER[data_set]
-    rows = [line for line in published.table(name) if published.system(line["method"]).method == kind.name]
+    systems = [(line, published.system(line["method"])) for line in published.table(name)]
+    rows = [line for line, each in systems if each.method == kind.name and each.score in (None, group.first.score)]
     return printed(rows[0][column] or None) if rows else missing("")
 
 
