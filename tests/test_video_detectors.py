@@ -136,7 +136,7 @@ def test_pairs_are_explained(detector: Detector, corridor: Path) -> None:
 
 
 def test_methods_say_which_sides_they_take(corridor: Path) -> None:
-    with pytest.raises(InputError, match=r"got samples of 24 by 24; change that, --video\.side 32"):
+    with pytest.raises(InputError, match=r"got a side of 24; change it, --video\.side 32"):
         Detector(methods.NDA(), recording=VideoForm(side=24)).fit(corridor)
     with pytest.raises(InputError, match="recording must be an AudioForm"):
         Detector(recording="video").fit(corridor)  # type: ignore[arg-type]  # what a caller may give

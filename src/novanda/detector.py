@@ -286,11 +286,11 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 "of it; leave it out, or give sound files or clips"
             )
         if form is not None and method.sides is not None and not form.shape[1] == form.shape[2] in method.sides:
-            flags = "--video.side 32" if isinstance(form, VideoForm) else "--audio.bands 64 --audio.frames 64"
-            raise InputError(
-                f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got samples of {form.shape[1]} "
-                f"by {form.shape[2]}; change that, {flags}"
-            )
+            if isinstance(form, VideoForm):
+                got = f"a side of {form.side}; change it, --video.side 32"
+            else:
+                got = f"{form.bands} bands by {form.frames} frames; make them alike, --audio.bands 64 --audio.frames 64"
+            raise InputError(f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got {got}")
         return source
 
     def _form(self, X: Any, kind: Kind | None) -> Form | None:
