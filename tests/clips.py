@@ -10,6 +10,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from novanda.sources.clips import opencv_package
+
+opencv_package()  # quiet from the first use on: FFmpeg reads only then how much it should say
+
 RATE = 25
 How = Literal["normal", "against", "replay"]
 _CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG", ".mkv": "MJPG", ".webm": "VP80"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from scans import Run, runner
 
 from clips import moving, write
+from novanda import pictures
 from novanda.cli import main
 from novanda.detector import Detector
 from novanda.recordings import VideoForm
@@ -51,7 +53,17 @@ def test_fit_keeps_flows_and_remembers_the_form(run: Run, hall: Path, tmp_path: 
     assert "learning from 80 samples of 16 x 16 x 2; none held out" in found.err
 
 
-def test_score_writes_pairs_and_clips_and_draws_thumbnails(run: Run, hall: Path, tmp_path: Path) -> None:
+def test_score_writes_pairs_and_clips_and_draws_thumbnails(
+    run: Run, hall: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[pictures.TimelineBand] = []
+    original = pictures.timeline_sheet
+
+    def noted(bands: list[pictures.TimelineBand]) -> Any:
+        drawn.extend(bands)
+        return original(bands)
+
+    monkeypatch.setattr(pictures, "timeline_sheet", noted)
     found = run("score", hall / "hall.novanda", hall / "today", hall / "odd", "--aggregate", "mean", "--out",
                 tmp_path / "s.csv", "--timeline", tmp_path / "t.png", "--flow-cache", tmp_path / "new")  # fmt: skip
     assert found.code == 0
@@ -65,6 +77,8 @@ def test_score_writes_pairs_and_clips_and_draws_thumbnails(run: Run, hall: Path,
     assert [row["end"] for row in pairs] == ["0.120", "0.240", "0.320", "0.440", "0.520", "0.640", "0.720"]
     assert float(wholes[2]["novelty"]) == pytest.approx(np.mean([float(row["novelty"]) for row in pairs]))
     assert len(list((tmp_path / "new").iterdir())) == 5
+    assert [len(band.thumbnails) for band in drawn] == [12] * 5
+    assert [band.seconds for band in drawn] == pytest.approx([0.76] * 5)
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.size[0] == 1200
 

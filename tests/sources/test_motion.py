@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clips import moving, texture
 from novanda.augment import mirror
@@ -49,6 +50,14 @@ def test_gray_frames_and_frames_of_one_channel_are_as_colour() -> None:
     for shape in ((SIDE, SIDE, 1), (SIDE, SIDE, 3)):
         first, second = (np.broadcast_to(each[:, :, None], shape) for each in (gray, moved))
         np.testing.assert_array_equal(flow_between(np.ascontiguousarray(first), np.ascontiguousarray(second)), wanted)
+
+
+def test_colour_becomes_gray_by_the_weights_of_television() -> None:
+    first, second = moving(6)[[0, 2]]
+    gray = [np.asarray(Image.fromarray(frame).convert("L")) for frame in (first, second)]  # Pillow's ITU-R 601
+    np.testing.assert_allclose(flow_between(first, second), flow_between(*gray), atol=0.1)
+    other = [np.asarray(Image.fromarray(frame[:, :, ::-1]).convert("L")) for frame in (first, second)]
+    assert np.abs(flow_between(first, second) - flow_between(*other)).max() > 0.1
 
 
 def test_mirrored_frames_give_mirrored_flow_with_x_negated() -> None:

@@ -37,7 +37,10 @@ def positions(source: VideoFiles) -> range:
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.avi", "a.mkv", "a.webm", "frames"])
 def test_every_container_gives_the_flow_of_its_frames(tmp_path: Path, name: str) -> None:
     frames = moving(0)
-    source = VideoFiles.open(write(tmp_path / name, frames), FORM, purpose="fit", progress=True)
+    with Clip(write(tmp_path / name, frames), 25) as clip:
+        decoded = np.stack([pixels for _, pixels in clip.frames()]).astype(int)
+    assert np.abs(decoded - frames).mean() < 15 < np.abs(decoded - frames[..., ::-1]).mean()
+    source = VideoFiles.open(tmp_path / name, FORM, purpose="fit", progress=True)
     wanted = flows(frames)
     assert isinstance(source, RecordedSource)
     assert source.spec.recording == FORM
@@ -275,3 +278,19 @@ def test_video_is_read_without_torch(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split("\n")[0] == "(1, 2, 32, 32) False"
+
+
+def test_huge_frames_are_refused_by_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("novanda.sources.clips.MAX_PIXELS", 96 * 72 - 1)
+    source = VideoFiles.listed(write(tmp_path / "a.mp4", moving(0, frames=5)), FORM)
+    (error,) = source.read_each([0])
+    assert "frames of 96 x 72 pixels are more than 6,911" in str(error)
+
+
+def test_frames_whose_times_stand_still_are_taken_at_the_average_rate(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", moving(0, frames=8))
+    retime(path, [0, 30, 80, 80, 160, 160, 240, 240])
+    with Clip(path, 25) as clip:
+        times = [seconds for seconds, _ in clip.frames()]
+        step = 1 / clip.rate
+    np.testing.assert_allclose(times, [0, 0.03, 0.08, 0.08 + step, 0.16, 0.16 + step, 0.24, 0.24 + step], atol=1e-3)
