@@ -55,9 +55,9 @@ def test_gray_frames_and_frames_of_one_channel_are_as_colour() -> None:
 def test_colour_becomes_gray_by_the_weights_of_television() -> None:
     first, second = moving(6)[[0, 2]]
     gray = [np.asarray(Image.fromarray(frame).convert("L")) for frame in (first, second)]  # Pillow's ITU-R 601
-    np.testing.assert_allclose(flow_between(first, second), flow_between(*gray), atol=0.1)
+    np.testing.assert_allclose(flow_between(first, second), flow_between(gray[0], gray[1]), atol=0.1)
     other = [np.asarray(Image.fromarray(frame[:, :, ::-1]).convert("L")) for frame in (first, second)]
-    assert np.abs(flow_between(first, second) - flow_between(*other)).max() > 0.1
+    assert np.abs(flow_between(first, second) - flow_between(other[0], other[1])).max() > 0.1
 
 
 def test_mirrored_frames_give_mirrored_flow_with_x_negated() -> None:
