@@ -77,7 +77,7 @@ def test_score_writes_pairs_and_clips_and_draws_thumbnails(
     assert [row["end"] for row in pairs] == ["0.120", "0.240", "0.320", "0.440", "0.520", "0.640", "0.720"]
     assert float(wholes[2]["novelty"]) == pytest.approx(np.mean([float(row["novelty"]) for row in pairs]))
     assert len(list((tmp_path / "new").iterdir())) == 5
-    assert [len(band.thumbnails) for band in drawn] == [12] * 5
+    assert [len(band.thumbnails or ()) for band in drawn] == [12] * 5
     assert [band.seconds for band in drawn] == pytest.approx([0.76] * 5)
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.size[0] == 1200

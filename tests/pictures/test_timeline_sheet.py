@@ -90,6 +90,14 @@ def test_a_clip_is_shown_by_thumbnails_that_keep_their_shape_and_their_share(hei
     assert png(figure)[:4] == b"\x89PNG"
 
 
+def test_a_clip_of_which_nothing_can_be_read_is_still_one() -> None:
+    nothing = np.empty(0)
+    given = {"start": nothing, "end": nothing, "novelty": nothing, "envelope": None, "seconds": 0.0}
+    figure = timeline_sheet([band(**given, thumbnails=()), band(**given)])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["video", "novelty", "sound", "novelty"]
+    assert png(figure)[:4] == b"\x89PNG"
+
+
 def test_a_title_with_dollars_is_no_formula() -> None:
     png(timeline_sheet([band(title="$x_{.wav")]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -268,6 +269,19 @@ def test_wrong_askings_are_refused(tmp_path: Path) -> None:
         open_source(path, purpose="fit", kind="image", form=FORM)
     with pytest.raises(InputError, match=r"a flow's VideoForm\.side"):
         open_source(path, purpose="fit", size=32, form=FORM)
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (error,) = VideoFiles.listed(tmp_path / "pipe.mp4", FORM).read_each([0])
+    assert "got a special file" in str(error)
+
+
+def test_where_opencv_is_missing_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.mp4", moving(0, frames=5))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(InputError, match=r"pip install 'novanda\[video\]'"):
+        VideoFiles.listed(path, FORM)
 
 
 def test_video_is_read_without_torch(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def _draw(drawn: list[Timeline], picture: Path, form: Form | None) -> None:
     bands = []
     for timeline in drawn:
         envelope: np.ndarray | None = None
-        thumbnails: list[np.ndarray] = []
+        thumbnails: list[np.ndarray] | None = None
         if isinstance(form, VideoForm):
             seconds, thumbnails = clip_thumbnails(Path(timeline.path), form.frame_rate)
         else:
@@ -224,7 +224,7 @@ def _draw(drawn: list[Timeline], picture: Path, form: Form | None) -> None:
                 title=f"{timeline.path}: {said}",
                 seconds=max(seconds, timeline.seconds),
                 envelope=envelope,
-                thumbnails=tuple(thumbnails),
+                thumbnails=None if thumbnails is None else tuple(thumbnails),
                 start=np.array([span.start for span in timeline.spans]),
                 end=np.array([span.end for span in timeline.spans]),
                 novelty=timeline.novelty,

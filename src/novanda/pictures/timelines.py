@@ -35,7 +35,8 @@ class TimelineBand:
         threshold: above it a segment is flagged; None: nothing is.
         is_novel: whether the whole is flagged; None where that is not decided.
         unread: (start, end) of stretches that could not be read.
-        thumbnails: of a clip, pictures (h, w, 3) uint8 at equal distances, drawn in place of the envelope.
+        thumbnails: of a clip, pictures (h, w, 3) uint8 at equal distances, drawn in place of the envelope; none
+            where nothing of it can be read. None: it is no clip.
     """
 
     title: str
@@ -47,7 +48,7 @@ class TimelineBand:
     threshold: float | None
     is_novel: bool | None = None
     unread: tuple[tuple[float, float], ...] = ()
-    thumbnails: tuple[np.ndarray, ...] = ()
+    thumbnails: tuple[np.ndarray, ...] | None = None
 
 
 def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
@@ -81,8 +82,8 @@ def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
                 axes.axvspan(start, end, color=VERMILLION, alpha=0.18, linewidth=0)
             for start, end in band.unread:
                 axes.axvspan(start, end, facecolor="none", edgecolor=GRAY, hatch="////", linewidth=0)
-        if band.thumbnails:
-            _draw_thumbnails(wave, band)
+        if band.thumbnails is not None:
+            _draw_thumbnails(wave, band, band.thumbnails)
         else:
             _draw_wave(wave, band)
         if logarithmic:
@@ -116,15 +117,15 @@ def _draw_wave(axes: Any, band: TimelineBand) -> None:
     axes.fill_between(np.repeat(edges, 2)[1:-1], low, high, color=GRAY, linewidth=0.4)
 
 
-def _draw_thumbnails(axes: Any, band: TimelineBand) -> None:
+def _draw_thumbnails(axes: Any, band: TimelineBand, pictures: Sequence[np.ndarray]) -> None:
     """Each over its own share of the clip, as large as fits there; a flagged span is a line below them."""
     axes.tick_params(labelbottom=False, bottom=False)
     axes.set_ylabel("video", fontsize=9)
     axes.set_yticks([])
     box = axes.get_window_extent()
-    share = band.seconds / len(band.thumbnails)
+    share = band.seconds / max(len(pictures), 1)
     tall = _WAVE_TOP - _WAVE_FLOOR
-    for number, picture in enumerate(band.thumbnails):
+    for number, picture in enumerate(pictures):
         height, width = picture.shape[:2]
         # How many seconds a picture of the panel's height is wide, and how much it must shrink to keep to its share.
         wide = width / height * tall * box.height / box.width * band.seconds

@@ -183,6 +183,8 @@ def opencv_package() -> Any:
 
 def _container(path: Path) -> str:
     """What a file is by its first bytes; DataError for what is no video: FFmpeg would also take playlists of others."""
+    if path.exists() and not path.is_file():  # a named pipe would wait for ever
+        raise DataError(f"{path}: expected a video file; got a special file")
     try:
         with path.open("rb") as file:
             begin = file.read(12)
