@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from clips import How, moving, write
 from novanda.cli import main
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -89,3 +90,27 @@ def test_the_page_on_sound_does_what_it_says(tmp_path: Path, monkeypatch: pytest
             ran.append(words[1])
     assert ran == ["inspect", "fit", "score", "evaluate", "explain", "mix"]
     assert Path("timeline.png").is_file()
+
+
+def test_the_page_on_video_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands and its Python lines, in their order, on clips of half a second."""
+    monkeypatch.chdir(tmp_path)
+    parts: tuple[tuple[str, int, How], ...] = (
+        ("corridor", 95, "normal"), ("today", 3, "normal"), ("quiet", 10, "normal"), ("alarms", 4, "against"),
+    )  # fmt: skip
+    for place, (folder, count, how) in enumerate(parts):
+        for number in range(count):
+            frames = moving(1000 * place + number, how, frames=14, height=48, width=64)
+            write(Path(folder) / f"{number:02d}.mp4", frames)
+    ran = []
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", (DOCS / "video.md").read_text(), re.DOTALL):
+        if language == "python":
+            exec(compile(block, "video.md", "exec"), {})
+            continue
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            assert main(words[1:]) == 0, line
+            ran.append(words[1])
+    assert ran == ["inspect", "fit", "score", "evaluate", "explain"]
+    assert Path("timeline.png").is_file()
+    assert len(list(Path("flows").iterdir())) == 95

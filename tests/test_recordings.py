@@ -1,4 +1,4 @@
-"""Forms of sound: what they refuse, what they derive, JSON; and scores of a whole recording."""
+"""Forms of sound and video: what they refuse, what they derive, JSON; and scores of a whole recording."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from novanda.errors import InputError
-from novanda.recordings import AudioForm, Span, aggregated, form_from_json
+from novanda.recordings import AudioForm, Form, Span, VideoForm, aggregated, form_from_json
 from novanda.samples import SampleSpec
+from novanda.sources.motion import flow_spec
 from novanda.sources.spectrograms import spec_of
 
 
@@ -41,9 +42,35 @@ def test_what_can_not_be_is_refused(wrong: dict[str, Any], said: str) -> None:
         AudioForm(**wrong)
 
 
-@pytest.mark.parametrize("form", [AudioForm(), AudioForm(content="waveform", encoding="float", segment_seconds=0.256)])
-def test_json_gives_the_form_and_the_spec_back(form: AudioForm) -> None:
-    spec = spec_of(form)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"side": 7}, "side must be a whole number from 8 to 256"),
+        ({"side": 32.0}, "side must be a whole number"),
+        ({"side": True}, "side must be a whole number"),
+        ({"interval": 0}, "interval must be a number from 0.001"),
+        ({"interval": float("nan")}, "interval must be a number"),
+        ({"hop_seconds": "1"}, "hop_seconds must be a number"),
+        ({"frame_rate": True}, "frame_rate must be a number"),
+        ({"interval": 1.7, "hop_seconds": 0.1}, "at most 16 hops"),
+    ],
+)
+def test_what_can_not_be_of_video_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        VideoForm(**wrong)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        AudioForm(),
+        AudioForm(content="waveform", encoding="float", segment_seconds=0.256),
+        VideoForm(),
+        VideoForm(side=64, interval=1, hop_seconds=2, frame_rate=10),
+    ],
+)
+def test_json_gives_the_form_and_the_spec_back(form: Form) -> None:
+    spec = flow_spec(form) if isinstance(form, VideoForm) else spec_of(form)
     assert spec.recording == form
     assert SampleSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     assert "recording" not in SampleSpec("image", 3, 8, 8).to_json(), "files of images stay as they were"
@@ -57,6 +84,9 @@ def test_json_gives_the_form_and_the_spec_back(form: AudioForm) -> None:
         {},
         {"medium": "smell"},
         {"medium": "audio"},
+        {"medium": ["audio"]},
+        {**AudioForm().to_json(), "medium": "video"},
+        {**VideoForm().to_json(), "side": 10**9},
         {**AudioForm().to_json(), "more": 1},
         {**AudioForm().to_json(), "rate": "16000"},
         {**AudioForm().to_json(), "segment_seconds": 10**400},
@@ -70,6 +100,8 @@ def test_hostile_json_is_refused(hostile: Any) -> None:
 def test_a_spec_must_have_the_shape_that_its_form_makes() -> None:
     with pytest.raises(InputError, match="makes a spectrogram"):
         SampleSpec("spectrogram", 1, 64, 32, recording=AudioForm())
+    with pytest.raises(InputError, match="makes a flow"):
+        SampleSpec("flow", 2, 64, 64, recording=VideoForm(side=32))
     with pytest.raises(InputError, match="makes a waveform"):
         SampleSpec("spectrogram", 1, 64, 64, recording=AudioForm(content="waveform"))
 

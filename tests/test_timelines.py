@@ -109,7 +109,7 @@ def test_whole_numbers_and_channels_of_a_stream(detector: Detector) -> None:
             list(detector.stream([wrong], 8_000))
     for rate in (0, 8_000.0, True):
         with pytest.raises(InputError, match="rate is a whole number"):
-            list(detector.stream([whole], rate))  # type: ignore[arg-type]  # what a caller may give
+            list(detector.stream([whole], rate))
 
 
 def test_a_saved_detector_remembers_how_sound_becomes_samples(

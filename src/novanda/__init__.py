@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from novanda.explanations import explain as explain
     from novanda.exported import ExportedDetector as ExportedDetector
     from novanda.recordings import AudioForm as AudioForm
+    from novanda.recordings import VideoForm as VideoForm
     from novanda.training_options import Training as Training
 
 _HOMES = {
     "AudioForm": "novanda.recordings",
+    "VideoForm": "novanda.recordings",
     "Calibration": "novanda.calibration",
     "Detector": "novanda.detector",
     "Explanation": "novanda.explanations",
@@ -48,6 +50,7 @@ __all__ = [
     "ExportedDetector",
     "NovandaError",
     "Training",
+    "VideoForm",
     "datasets",
     "explain",
     "methods",

@@ -28,7 +28,7 @@ from novanda.examples import Examples, kept
 from novanda.heat import HeatScale, measured
 from novanda.method import Method, Reference
 from novanda.networks import channels_last
-from novanda.recordings import Aggregate, AudioForm
+from novanda.recordings import Aggregate, AudioForm, Form, VideoForm
 from novanda.samples import Kind, Normals, RecordedSource, SampleSpec, Source
 from novanda.scores import Scores, check_calibration, checked_scores, in_force, score_each_of
 from novanda.sources import ArraySource, open_source
@@ -54,8 +54,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         image_size: side in pixels to which images are resized; None keeps the images' own where the method can take it.
         keep_examples: how many of the training images to keep, at the detector's size, to show those that a new one is
             most like. They are saved with the detector: whoever has its file can look at them. 0 keeps none.
-        recording: how recordings become samples, such as AudioForm(): `fit` then reads sound files. Recordings are
-            trained on or held out whole, and `calibration_fraction` is a share of them.
+        recording: how recordings become samples, AudioForm() of sound or VideoForm() of video: `fit` then reads such
+            files. Recordings are trained on or held out whole, and `calibration_fraction` is a share of them.
 
     Attributes after `fit`:
         spec_: what one sample looks like.
@@ -87,7 +87,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         calibration_fraction: float = 0.2,
         image_size: int | None = None,
         keep_examples: int = 256,
-        recording: AudioForm | None = None,
+        recording: Form | None = None,
     ) -> None:
         self.method = method
         self.training = training
@@ -123,6 +123,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         *,
         kind: Kind | None = None,
         data_root: str | Path | None = None,
+        flow_cache: Path | None = None,
         strict: bool = False,
         checkpoint: str | Path | None = None,
         resume: bool = False,
@@ -137,8 +138,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         Args:
             X: as for `fit`.
             kind: what the samples are, where their shape does not say; of files "spectrogram" and "waveform" stand for
-                sound, as AudioForm(content=...) makes it unless `recording` says more.
+                sound, as AudioForm(content=...) makes it, and "flow" for video, unless `recording` says more.
             data_root: where named sets lie; None is the environment's NOVANDA_DATA.
+            flow_cache: of video, a folder to keep flows in, so that the next run need not decode the same clips.
             strict: stop at the first broken file rather than skip it.
             checkpoint: file to save after every epoch. It is left at the end too: delete it once what came of
                 the training is safe.
@@ -152,7 +154,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise InputError(f"method must be one of novanda.methods, such as methods.NDA(); got {method!r}")
         self._check_settings()
         training = (self.training or Training()).filled(method.training)
-        source = self._open(X, method, kind, data_root, strict, progress)
+        source = self._open(X, method, kind, data_root, flow_cache, strict, progress)
         learned, held_out = self._split(source, method)
         device = resolve_device(training)
 
@@ -248,7 +250,14 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         return self
 
     def _open(
-        self, X: Any, method: Method, kind: Kind | None, data_root: str | Path | None, strict: bool, progress: bool
+        self,
+        X: Any,
+        method: Method,
+        kind: Kind | None,
+        data_root: str | Path | None,
+        flow_cache: Path | None,
+        strict: bool,
+        progress: bool,
     ) -> Source:
         if _is_tabular(X):
             source: Source = ArraySource(validate_data(self, _plain(X), dtype=np.float32, ensure_min_samples=2))
@@ -260,6 +269,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 size=self.image_size,
                 sides=method.sides,
                 form=self._form(X, kind),
+                flow_cache=flow_cache,
                 strict=strict,
                 data_root=data_root,
                 progress=progress,
@@ -272,25 +282,29 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         form = source.spec.recording
         if self.recording is not None and form is None:
             raise InputError(
-                f"recording says how sound files become samples; got {source.spec.kind} samples that are in no need of "
-                "it; leave it out, or give sound files"
+                f"recording says how sound or video becomes samples; got {source.spec.kind} samples, in no need "
+                "of it; leave it out, or give sound files or clips"
             )
-        if form is not None and method.sides is not None and not form.bands == form.frames in method.sides:
-            raise InputError(
-                f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got {form.bands} bands by "
-                f"{form.frames} frames; make them alike, --audio.bands 64 --audio.frames 64"
-            )
+        if form is not None and method.sides is not None and not form.shape[1] == form.shape[2] in method.sides:
+            if isinstance(form, VideoForm):
+                got = f"a side of {form.side}; change it, --video.side 32"
+            else:
+                got = f"{form.bands} bands by {form.frames} frames; make them alike, --audio.bands 64 --audio.frames 64"
+            raise InputError(f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got {got}")
         return source
 
-    def _form(self, X: Any, kind: Kind | None) -> AudioForm | None:
+    def _form(self, X: Any, kind: Kind | None) -> Form | None:
         """How recordings become samples; None where X is no recordings."""
         if self.recording is not None:
             return self.recording
         paths = [X] if isinstance(X, str | Path) else X if isinstance(X, list | tuple) else []
-        if kind not in ("spectrogram", "waveform") or not paths or not all(isinstance(x, str | Path) for x in paths):
+        if not paths or not all(isinstance(x, str | Path) for x in paths):
             return None
-        holds_arrays = len(paths) == 1 and Path(paths[0]).suffix.lower() in (".npy", ".npz")
-        return None if holds_arrays else AudioForm(content=kind)
+        if len(paths) == 1 and Path(paths[0]).suffix.lower() in (".npy", ".npz"):
+            return None
+        if kind == "flow":
+            return VideoForm()
+        return AudioForm(content=kind) if kind in ("spectrogram", "waveform") else None
 
     def _check_settings(self) -> None:
         """Refuse at once what would otherwise fail after reading, after training or only when saved."""
@@ -302,8 +316,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise InputError(f"image_size must be a whole number of pixels or None; got {self.image_size!r}")
         if not _is_whole(self.keep_examples, least=0):
             raise InputError(f"keep_examples must be a whole number of at least 0; got {self.keep_examples!r}")
-        if self.recording is not None and not isinstance(self.recording, AudioForm):
-            raise InputError(f"recording must be an AudioForm, such as AudioForm(), or None; got {self.recording!r}")
+        if self.recording is not None and not isinstance(self.recording, Form):
+            raise InputError(f"recording must be an AudioForm(), a VideoForm() or None; got {self.recording!r}")
         fraction = self.calibration_fraction
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
             raise InputError(f"calibration_fraction must lie in [0, 1); got {fraction!r}")
@@ -461,7 +475,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         """Scores of recordings, of each segment and as a whole, one `Timeline` a recording, in order.
 
         Args:
-            X: sound files or folders of them.
+            X: sound files, clips, or folders of them.
             aggregate: how the whole's score comes from its segments': "max", "mean" or "p95". Choose before you look:
                 a way chosen for the p-values it gives makes them too small.
             source: decide by the calibration of this source, see `calibrate`.
@@ -469,8 +483,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         calibration = self.calibration_ if source is None else self.calibration(source)
         return timelines_of(self._open_new(X), self.score_each, calibration, aggregate)
 
-    def stream(self, chunks: Iterable[Any], rate: int) -> Iterator[SpanScore]:
-        """Scores of segments of sound that comes in chunks of `rate` samples a second; see `timelines.stream_of`."""
+    def stream(self, chunks: Iterable[Any], rate: float) -> Iterator[SpanScore]:
+        """Scores of segments of sound or frames that come in chunks, `rate` a second; see `timelines.stream_of`."""
         check_is_fitted(self, "spec_")
         return stream_of(chunks, rate, self.spec_.recording, self.score_batch, self.calibration_)
 

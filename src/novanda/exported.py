@@ -156,8 +156,8 @@ class ExportedDetector:
         calibration = self.calibration_ if source is None else self.calibration(source)
         return timelines_of(samples, self.score_each, calibration, aggregate)
 
-    def stream(self, chunks: Iterable[Any], rate: int) -> Iterator[SpanScore]:
-        """Scores of segments of sound that comes in chunks; as `Detector.stream`."""
+    def stream(self, chunks: Iterable[Any], rate: float) -> Iterator[SpanScore]:
+        """Scores of segments of sound or frames that come in chunks; as `Detector.stream`."""
         return stream_of(chunks, rate, self.spec_.recording, self.score_batch, self.calibration_)
 
     def _batches(self, X: Any) -> Iterator[np.ndarray]:

@@ -1,6 +1,6 @@
 """How recordings become samples, what a stretch of one is called, and how its scores become one for the whole.
 
-A recording (a sound file; later a video) is longer than a sample. It is cut into segments of one length, and each
+A recording (a sound file or a video) is longer than a sample. It is cut into segments of one length, and each
 segment becomes a sample. The form of that travels with a detector, so that scoring needs no settings.
 """
 
@@ -20,6 +20,7 @@ Aggregate = Literal["max", "mean", "p95"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 _MOST_VALUES = 2**24  # in a segment: 64 MiB as float32
+_MOST_PENDING = 16  # frames that wait for the second one of their pair
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,84 @@ class AudioForm:
         return {"medium": "audio", **asdict(self)}
 
 
-def form_from_json(content: object) -> AudioForm:
+@dataclass(frozen=True)
+class VideoForm:
+    """How video becomes samples: each is the optical flow between two frames, `interval` apart.
+
+    Two frames and no longer stretch: the mean flow of a stretch forgets what goes to and fro, such as a picture that a
+    hand holds up and shakes. What lasts is seen in the scores of the whole, for which flows are aggregated.
+
+    The defaults: flow is smooth, so that 32 x 32 hold it and every network here takes them; in 0.1 s people and
+    vehicles move by more than the noise of a camera and by less than what is searched; five samples a second see what
+    lasts as long as a step.
+
+    Attributes:
+        side: of the square samples (2, side, side), 8 to 256: x to the right, y downwards. Frames of any shape are
+            squeezed into the square.
+        interval: seconds from the first frame of a pair to the second, which is the first frame that is not earlier;
+            the flow is scaled to exactly this interval. Pairs more than three intervals apart are left out.
+        hop_seconds: from the first frame of one pair to that of the next.
+        frame_rate: frames a second of folders of frames, which do not tell; video files tell the time of each frame.
+
+    Raises:
+        InputError: a field is out of range.
+    """
+
+    side: int = 32
+    interval: float = 0.1
+    hop_seconds: float = 0.2
+    frame_rate: float = 25.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.side, bool) or not isinstance(self.side, int) or not 8 <= self.side <= 256:
+            raise InputError(f"VideoForm.side must be a whole number from 8 to 256; got {self.side!r}")
+        for name, least, most in (("interval", 1e-3, 1e4), ("hop_seconds", 1e-3, 1e5), ("frame_rate", 1e-3, 1e4)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                raise InputError(f"VideoForm.{name} must be a number from {least:g} to {most:g}; got {value!r}")
+            object.__setattr__(self, name, float(value))
+        if self.interval > _MOST_PENDING * self.hop_seconds:
+            raise InputError(
+                f"an interval is at most {_MOST_PENDING} hops, as frames are kept for so long; got {self.interval:g} s "
+                f"and a hop of {self.hop_seconds:g} s"
+            )
+
+    @property
+    def content(self) -> Literal["flow"]:
+        """The kind of the samples."""
+        return "flow"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a sample, (C, H, W)."""
+        return (2, self.side, self.side)
+
+    def described(self) -> str:
+        """In words, for a person."""
+        return (
+            f"flow between frames {self.interval:g} s apart, one every {self.hop_seconds:g} s, as x and y on "
+            f"{self.side} x {self.side} places"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `form_from_json` gives it back."""
+        return {"medium": "video", **asdict(self)}
+
+
+Form = AudioForm | VideoForm
+
+
+def form_from_json(content: object) -> Form:
     """Read what `to_json` of a form wrote; InputError for anything else."""
-    if not isinstance(content, Mapping) or content.get("medium") != "audio":
-        raise InputError(f"expected how recordings become samples, with the medium 'audio'; got {content!r}")
-    values = {name: value for name, value in content.items() if name != "medium"}
-    names = {field.name for field in fields(AudioForm)}
-    if set(values) != names:
-        raise InputError(f"a form of sound has the fields {sorted(names)}; got {sorted(map(str, values))}")
-    return AudioForm(**values)
+    given = dict(content) if isinstance(content, Mapping) else {}
+    medium = given.pop("medium", None)
+    if medium not in ("audio", "video"):
+        raise InputError(f"expected how recordings become samples, with the medium 'audio' or 'video'; got {content!r}")
+    form: type[Form] = AudioForm if medium == "audio" else VideoForm
+    names = {field.name for field in fields(form)}
+    if set(given) != names:
+        raise InputError(f"{form.__name__} has the fields {sorted(names)}; got {sorted(map(str, given))}")
+    return form(**given)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 import numpy as np
 
 from novanda.errors import InputError
-from novanda.recordings import AudioForm, Span, form_from_json
+from novanda.recordings import Form, Span, form_from_json
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class SampleSpec:
     width: int
     low: float = 0.0
     high: float = 255.0
-    recording: AudioForm | None = None
+    recording: Form | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -57,7 +57,9 @@ class SampleSpec:
             raise InputError(f"the value range needs low < high, both finite; got low={self.low}, high={self.high}")
         form = self.recording
         if form is not None and (form.content, form.shape) != (self.kind, self.shape):
-            raise InputError(f"the form of sound makes a {form.content} {form.shape}; got a {self.kind} {self.shape}")
+            raise InputError(
+                f"the form of recordings makes a {form.content} {form.shape}; got {self.kind} {self.shape}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:

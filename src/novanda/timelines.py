@@ -1,10 +1,11 @@
-"""Scores of recordings over time: of each segment and of the whole, from files or as the sound comes in.
+"""Scores of recordings over time: of each segment and of the whole, from files or as sound or frames come in.
 
 What a detector and its exported file do alike, without torch. Novelty: HIGHER = MORE NOVEL. Letter: S segments.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,10 @@ import numpy as np
 
 from novanda.calibration import Calibration
 from novanda.errors import DataError, InputError
-from novanda.recordings import Aggregate, AudioForm, Span, aggregated, check_aggregate
+from novanda.recordings import Aggregate, AudioForm, Form, Span, VideoForm, aggregated, check_aggregate
 from novanda.samples import RecordedSource, Source
 from novanda.scores import Scores
+from novanda.sources.motion import Pairing
 from novanda.sources.segmenting import Incoming
 from novanda.sources.spectrograms import samples_of
 
@@ -108,7 +110,9 @@ def timelines_of(
     """
     check_aggregate(how)
     if not isinstance(source, RecordedSource):
-        raise InputError("expected recordings; got samples that are no segments of any: give sound files or a folder")
+        raise InputError(
+            "expected recordings; got samples that are no segments of any: give sound files, clips or a folder"
+        )
     recordings, span = source.recordings, source.span
     for _, outcomes in groupby(score_each(source), key=lambda outcome: int(recordings[outcome[0]])):
         spans: list[Span] = []
@@ -128,42 +132,77 @@ def timelines_of(
 
 def stream_of(
     chunks: Iterable[Any],
-    rate: int,
-    form: AudioForm | None,
+    rate: float,
+    form: Form | None,
     score: Callable[[np.ndarray], Scores],
     calibration: Calibration | None,
 ) -> Iterator[SpanScore]:
-    """Scores of segments of sound that comes in chunks, each as soon as the sound it needs is there.
+    """Scores of segments of sound or video that comes in chunks, each as soon as what it needs is there.
 
-    Memory does not grow: it holds a segment, and a chunk. The scores are those of the same sound in a file: exactly the
-    same samples are made of it.
+    Memory does not grow: it holds a segment, or the frames whose pair is not complete, and a chunk. The scores are
+    those of the same in a file: the same samples are made of it.
 
     Args:
-        chunks: arrays (n,) or (n, channels) of any length: floats from -1 to 1, or int16 or int32.
-        rate: of the sound, samples a second.
-        form: how the detector's sound becomes samples.
+        chunks: of sound, arrays (n,) or (n, channels) of any length: floats from -1 to 1, or int16 or int32; of video,
+            arrays uint8 of frames (n, H, W, 3) in RGB or (n, H, W) in gray, or of a single one.
+        rate: samples of sound, a whole number, or frames a second.
+        form: how the detector's recordings become samples.
         score: every score of raw samples (B, C, H, W), headline first.
         calibration: for segments.
 
     Raises:
-        InputError: the detector is none of sound, a rate below 1, a chunk of another shape or type, or with values
-            that are not finite.
+        InputError: the detector is none of recordings, a rate that is none, a chunk of another shape or type, or sound
+            that is not finite.
     """
     if form is None:
-        raise InputError("expected a detector of sound; this one has learned from samples that are no recordings")
+        raise InputError(
+            "expected a detector of sound or video; this one has learned from samples that are no recordings"
+        )
+    pieces = _of_frames(chunks, rate, form) if isinstance(form, VideoForm) else _of_sound(chunks, rate, form)
+    for span, sample in pieces:
+        novelty = next(iter(score(np.ascontiguousarray(sample[None])).values()))
+        yield _score(span, float(novelty[0]), calibration)
+
+
+def _of_sound(chunks: Iterable[Any], rate: float, form: AudioForm) -> Iterator[tuple[Span, np.ndarray]]:
+    """Segments as samples (C, H, W), as the sound comes."""
     if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
         raise InputError(f"rate is a whole number of samples a second; got {rate!r}")
     incoming = Incoming(form, rate)
 
-    def scored(pieces: Iterable[tuple[int, np.ndarray]]) -> Iterator[SpanScore]:
+    def made(pieces: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[Span, np.ndarray]]:
         for start, window in pieces:
-            novelty = next(iter(score(np.ascontiguousarray(samples_of(window[None], form))).values()))
             span = Span("stream", start / form.rate, (start + form.length) / form.rate)
-            yield _score(span, float(novelty[0]), calibration)
+            yield span, samples_of(window[None], form)[0]
 
     for chunk in chunks:
-        yield from scored(incoming.feed(_as_sound(chunk)))
-    yield from scored(incoming.finish())
+        yield from made(incoming.feed(_as_sound(chunk)))
+    yield from made(incoming.finish())
+
+
+def _of_frames(chunks: Iterable[Any], rate: float, form: VideoForm) -> Iterator[tuple[Span, np.ndarray]]:
+    """Flows (2, S, S) of pairs of frames, as these come."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise InputError(f"rate is a number of frames a second, above 0; got {rate!r}")
+    pairing = Pairing(form)
+    frames = (frame for chunk in chunks for frame in _as_frames(chunk))
+    for number, frame in enumerate(frames):
+        for pair in pairing.feed(number / rate, frame):
+            yield Span("stream", pair.start, pair.end), pair.flow
+
+
+def _as_frames(chunk: Any) -> np.ndarray:
+    """A chunk as frames (n, H, W) or (n, H, W, 3) uint8."""
+    array = np.asarray(chunk)
+    single = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    frames = array[None] if single else array
+    wrong = frames.ndim not in (3, 4) or frames.shape[3:] not in ((), (3,)) or 0 in frames.shape[1:]
+    if array.dtype != np.uint8 or wrong:
+        raise InputError(
+            "expected chunks of frames uint8, (n, H, W, 3) in RGB or (n, H, W) in gray; got "
+            f"{array.shape} of {array.dtype}"
+        )
+    return frames
 
 
 def _as_sound(chunk: Any) -> np.ndarray:

@@ -68,6 +68,18 @@ def test_heat_of_normals_stays_dark() -> None:
     assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.25
 
 
+def test_motion_is_drawn_by_colours_of_its_direction() -> None:
+    flow = np.full((4, 5, 2), 127.5)
+    flow[0, :, 0], flow[1, :, 0], flow[2, :, 1] = 255, 0, 160
+    shown = np.asarray(tiles(explanation_sheet([made(image=flow.astype(np.uint8))]))[0].images[0].get_array())
+    assert shown.shape == (4, 5, 3)
+    np.testing.assert_allclose(shown[0, 0], [1, 0, 0], atol=0.03)  # right
+    np.testing.assert_allclose(shown[1, 0], [0, 1, 1], atol=0.03)  # left
+    assert shown[2, 0, 1] == 1
+    assert shown[2, 0, 2] < 0.6  # down: yellow-green, half as deep
+    np.testing.assert_allclose(shown[3, 0], 1, atol=0.02)  # rest
+
+
 def test_words_without_a_decision_and_for_normals() -> None:
     assert "novelty 0.123; the detector has no threshold, so nothing is decided" in words(
         explanation_sheet([made(p_value=None, is_novel=None)])

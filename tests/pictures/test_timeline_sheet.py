@@ -69,6 +69,35 @@ def test_without_threshold_or_sound_and_with_a_part_unread() -> None:
     png(timeline_sheet([band(start=nothing, end=nothing, novelty=nothing, threshold=None, seconds=0.0)]))
 
 
+@pytest.mark.parametrize(("height", "width"), [(72, 96), (40, 160), (90, 30)])
+def test_a_clip_is_shown_by_thumbnails_that_keep_their_shape_and_their_share(height: int, width: int) -> None:
+    pictures = tuple(np.full((height, width, 3), 20 * number, np.uint8) for number in range(8))
+    figure = timeline_sheet([band(thumbnails=pictures, envelope=None)])
+    strip, curve = figure.axes
+    assert strip.get_xlim() == curve.get_xlim() == (0, 6)
+    assert len(strip.images) == 8
+    box = strip.get_window_extent()
+    for number, (shown, picture) in enumerate(zip(strip.images, pictures, strict=True)):
+        left, right, low, high = shown.get_extent()
+        assert 6 / 8 * number <= left < right <= 6 / 8 * (number + 1)
+        assert (left + right) / 2 == pytest.approx(6 / 8 * (number + 0.5))
+        assert 0 <= low < high <= 1
+        across, along = (right - left) / 6 * box.width, (high - low) * box.height
+        assert across / along == pytest.approx(width / height)
+        np.testing.assert_array_equal(shown.get_array(), picture)
+    assert [np.asarray(line.get_xdata()).tolist() for line in strip.lines] == [[2, 5]]
+    assert spans(curve) == [(2, 5)]
+    assert png(figure)[:4] == b"\x89PNG"
+
+
+def test_a_clip_of_which_nothing_can_be_read_is_still_one() -> None:
+    nothing = np.empty(0)
+    given = {"start": nothing, "end": nothing, "novelty": nothing, "envelope": None, "seconds": 0.0}
+    figure = timeline_sheet([band(**given, thumbnails=()), band(**given)])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["video", "novelty", "sound", "novelty"]
+    assert png(figure)[:4] == b"\x89PNG"
+
+
 def test_a_title_with_dollars_is_no_formula() -> None:
     png(timeline_sheet([band(title="$x_{.wav")]))
 

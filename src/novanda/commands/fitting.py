@@ -13,6 +13,7 @@ from novanda.commands.terminal import (
     DataRoot,
     Photos,
     argument,
+    check_flow_cache,
     check_writable,
     data_named,
     on_terminal,
@@ -20,7 +21,7 @@ from novanda.commands.terminal import (
     value_of,
 )
 from novanda.errors import InputError, Interrupted
-from novanda.recordings import AudioForm
+from novanda.recordings import AudioForm, Form, VideoForm
 from novanda.training_options import Training
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
         photos: Photos,
         out: Annotated[Path, tyro.conf.arg(metavar="FILE")],
         method: Any = chosen.name,
-        kind: Literal["image", "audio"] = "image",
+        kind: Literal["image", "audio", "video"] = "image",
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
         image_size: Annotated[int | None, argument(metavar="PIXELS")] = None,
@@ -54,20 +55,24 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
         resume: bool = False,
         data_root: DataRoot = None,
         training: Training = default_training,
+        flow_cache: Annotated[Path | None, argument(metavar="FOLDER")] = None,
         audio: AudioForm = AudioForm(),  # noqa: B008  # frozen, and tyro reads the flags' defaults from it
+        video: VideoForm = VideoForm(),  # noqa: B008  # likewise
         settings: Any = default,
     ) -> int:
-        """Learn what normal looks like from a folder of normal images or sounds, an array file or a named set.
+        """Learn what normal looks like from a folder of normal images, sounds or clips, an array file or a named set.
 
         The flags below --method's own are those of the method it names: `novanda fit --method pca --help`.
 
         Args:
-            photos: folders and image files (or sound files), one .npy or .npz file, or a named set such as cifar10:car.
+            photos: folders and image files (or sound files, or clips), one .npy or .npz file, or a named set such as
+                cifar10:car.
             out: where the fitted detector is written.
             method: what learns; `novanda list methods` shows them.
-            kind: what files are read: images, or sounds, which are cut into segments.
+            kind: what files are read: images; sounds, which are cut into segments; or videos and folders of frames, of
+                which the motion from frame to frame is taken.
             false_alarm_rate: share of normal images that may be flagged; 0.01 needs 99 held-out normals.
-            calibration_fraction: share of the images (or of the sound files, each whole) held out of training to set
+            calibration_fraction: share of the images (or of the recordings, each whole) held out of training to set
                 the threshold; 0 sets none.
             image_size: side to which images are resized; otherwise their own, up to 64, where the method can take it.
             keep_examples: how many of the images to keep inside FILE, small, for `novanda explain` to show; 0 keeps
@@ -77,13 +82,18 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
             resume: go on with a run that was stopped, from FILE.checkpoint.
             data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
             training: unless given, as the method's authors do it.
+            flow_cache: with --kind video, folder to keep the motion of clips in, so that it is not computed again.
             audio: with --kind audio, how sound becomes samples; the file remembers it.
+            video: with --kind video, how clips become samples; the file remembers it.
             settings: the method's hyper-parameters.
         """
         from novanda.detector import Detector
 
-        if kind != "audio" and audio != AudioForm():
-            raise InputError("--audio's settings are of sound; give --kind audio")
+        forms: dict[str, Form] = {"audio": audio, "video": video}
+        for medium, form in forms.items():
+            if kind != medium and form != type(form)():
+                raise InputError(f"--{medium}'s settings are of {medium}; give --kind {medium}")
+        check_flow_cache(flow_cache, forms.get(kind))
         detector = Detector(
             settings,
             training,
@@ -92,18 +102,17 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
             calibration_fraction=calibration_fraction,
             image_size=image_size,
             keep_examples=keep_examples,
-            recording=audio if kind == "audio" else None,
+            recording=forms.get(kind),
         )
-        return _fit(detector, photos, out, strict=strict, resume=resume, data_root=data_root)
+        reading = {"strict": strict, "data_root": data_root, "flow_cache": flow_cache}
+        return _fit(detector, photos, out, resume=resume, reading=reading)
 
     fit.__annotations__["method"] = names
     fit.__annotations__["settings"] = Annotated[chosen, tyro.conf.arg(name=chosen.name)]
     return fit
 
 
-def _fit(
-    detector: Detector, photos: tuple[str, ...], out: Path, *, strict: bool, resume: bool, data_root: Path | None
-) -> int:
+def _fit(detector: Detector, photos: tuple[str, ...], out: Path, *, resume: bool, reading: dict[str, Any]) -> int:
     check_writable(out)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists() and not resume:  # said before the images are read, and even if no epochs are to come
@@ -120,8 +129,7 @@ def _fit(
     try:
         epochs = detector.fitting(
             data_named(photos),
-            data_root=data_root,
-            strict=strict,
+            **reading,
             checkpoint=checkpoint,
             resume=resume,
             progress=on_terminal(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import tyro
 
@@ -27,15 +28,24 @@ from novanda.commands.terminal import (
 from novanda.errors import DataError
 
 
+class _Found(Protocol):
+    """What every inspection gives."""
+
+    def lines(self) -> list[str]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
 def inspect(
-    photos: Photos, against: MorePhotos = (), kind: Literal["image", "audio"] = "image", out: OutFile = None
+    photos: Photos, against: MorePhotos = (), kind: Literal["image", "audio", "video"] = "image", out: OutFile = None
 ) -> int:
     """Show what would be read: counts, sizes, modes, broken files, duplicates, leaks between train and test.
 
-    Of sound: lengths, rates, channels, and which files are silent or clipped.
+    Of sound: lengths, rates, channels, and which files are silent or clipped. Of video: lengths, sizes, frame rates,
+    and which clips stand still or have gaps.
 
     Args:
-        photos: folders and image files (or sound files).
+        photos: folders and image files (or sound files, or clips).
         against: others, such as the test folder, to look for copies of these in.
         kind: what files are read.
         out: JSON file to write beside what is printed.
@@ -44,8 +54,12 @@ def inspect(
 
     check_writable(out)
     data_named(photos)
-    look = inspection.inspect_sounds if kind == "audio" else inspection.inspect
-    found = look(list(photos), list(against) or None, progress=on_terminal())
+    look: dict[str, Callable[..., _Found]] = {
+        "image": inspection.inspect,
+        "audio": inspection.inspect_sounds,
+        "video": inspection.inspect_videos,
+    }
+    found = look[kind](list(photos), list(against) or None, progress=on_terminal())
     for line in found.lines():
         print_line(line)
     if out is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from novanda.commands.terminal import argument, progress_over, say, text_output
 from novanda.errors import DataError, InputError
-from novanda.recordings import Aggregate, Span
+from novanda.recordings import Aggregate, Form, Span, VideoForm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +148,7 @@ def score_recordings(
     if out is not None:
         say(f"written to {out}")
     if picture is not None:
-        _draw(drawn, picture)
+        _draw(drawn, picture, detector.spec_.recording)
     return 2 if counts.broken else 0
 
 
@@ -199,15 +199,20 @@ def _screened(rows: list[list[str]], rate: float) -> list[list[str]]:
     return result
 
 
-def _draw(drawn: list[Timeline], picture: Path) -> None:
+def _draw(drawn: list[Timeline], picture: Path, form: Form | None) -> None:
     import numpy as np
 
     from novanda import pictures
-    from novanda.sources import sound_envelope
+    from novanda.sources import clip_thumbnails, sound_envelope
 
     bands = []
     for timeline in drawn:
-        seconds, envelope = sound_envelope(Path(timeline.path))
+        envelope: np.ndarray | None = None
+        thumbnails: list[np.ndarray] | None = None
+        if isinstance(form, VideoForm):
+            seconds, thumbnails = clip_thumbnails(Path(timeline.path), form.frame_rate)
+        else:
+            seconds, envelope = sound_envelope(Path(timeline.path))
         whole, calibration = timeline.whole, timeline.calibration
         said = "not readable whole, so not judged as a whole"
         if whole is not None:
@@ -219,6 +224,7 @@ def _draw(drawn: list[Timeline], picture: Path) -> None:
                 title=f"{timeline.path}: {said}",
                 seconds=max(seconds, timeline.seconds),
                 envelope=envelope,
+                thumbnails=None if thumbnails is None else tuple(thumbnails),
                 start=np.array([span.start for span in timeline.spans]),
                 end=np.array([span.end for span in timeline.spans]),
                 novelty=timeline.novelty,

@@ -49,25 +49,28 @@ def score(
     source: SourceName = None,
     aggregate: Aggregation = "max",
     timeline: OutFile = None,
+    flow_cache: Annotated[Path | None, argument(metavar="FOLDER")] = None,
     strict: bool = False,
     data_root: DataRoot = None,
 ) -> int:
     """Score new images: one CSV row each with path, novelty, p_value, is_novel, error.
 
     Unreadable files get a row that says why; the others are scored all the same, and the exit code is then 2. A
-    detector of sound writes a row for each segment, and after them one for the file, with level, start and end.
+    detector of recordings writes a row for each segment, and after them one for the file, with level, start and end.
 
     Args:
         model: a file that `novanda fit` or `novanda export` wrote.
-        photos: folders and image files (or sound files), one .npy or .npz file, or a named set such as
+        photos: folders and image files (or sound files, or clips), one .npy or .npz file, or a named set such as
             cifar10:car:test.
         out: CSV file to write; standard output if left out.
         false_discovery_rate: screen all the images as one batch too: of those with true in the added column
             is_discovery, at most this share is expected to be normal. adjusted_p_value is the lowest such rate.
         source: decide by this source's own threshold, see `novanda calibrate`.
-        aggregate: of sound, how the score of a file comes from those of its segments: the greatest, the mean or the
-            95th percentile. Choose it before you look at p-values.
-        timeline: of sound, PNG file to draw waveform, novelty, threshold and flagged spans in, 20 files at most.
+        aggregate: of recordings, how the score of a file comes from those of its segments: the greatest, the mean or
+            the 95th percentile. Choose it before you look at p-values.
+        timeline: of recordings, PNG file to draw waveform or thumbnails, novelty, threshold and flagged spans in, 20
+            files at most.
+        flow_cache: of video, folder to keep the motion of clips in, as in `fit`.
         strict: stop at the first unreadable file.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
@@ -78,7 +81,7 @@ def score(
     calibration = detector.calibration(source) if screening or source is not None else detector.calibration_
     if false_discovery_rate is not None:
         _screened([], false_discovery_rate)  # refuses what is no rate before anything is scored
-    samples = open_new(detector, photos, data_root)
+    samples = open_new(detector, photos, data_root, flow_cache)
     if isinstance(samples, RecordedSource):
         return score_recordings(
             detector, samples, calibration, aggregate,
@@ -169,8 +172,8 @@ def evaluate(
     """Measure a detector on labelled images: AUROC, average precision, error rates, with 95 % intervals.
 
     What is undefined is null with the reason: without novel images, for instance, only the false-alarm rate is
-    known. The images must not be those the detector was fitted on. Unreadable ones make the exit code 2. Of sound,
-    whole files are judged: that a file is novel does not say which of its segments are.
+    known. The images must not be those the detector was fitted on. Unreadable ones make the exit code 2. Of sound
+    and video, whole files are judged: that a file is novel does not say which of its segments are.
 
     Args:
         model: a file that `novanda fit` or `novanda export` wrote.
@@ -178,7 +181,7 @@ def evaluate(
         novel: novel images, likewise; cifar10:not-car:test is every other class.
         out: JSON file to write beside what is printed.
         source: judge by this source's own threshold, see `novanda calibrate`.
-        aggregate: of sound, how the score of a file comes from those of its segments.
+        aggregate: of sound and video, how the score of a file comes from those of its segments.
         strict: stop at the first unreadable file instead of leaving it out.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """

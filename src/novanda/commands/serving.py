@@ -49,7 +49,9 @@ def serve(
     detectors = {name: load_scoring(path) for name, path in named.items()}
     for name, detector in detectors.items():
         if detector.spec_.recording is not None:
-            raise InputError(f"{name} is a detector of sound; the service takes images. Use `novanda score` for it")
+            raise InputError(
+                f"{name} is a detector of recordings; the service takes images. Use `novanda score` for it"
+            )
     try:
         from novanda.serve.app import create_app
         from novanda.serve.feedback import FeedbackStore

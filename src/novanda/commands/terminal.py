@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 import tyro
 
 from novanda.errors import InputError
+from novanda.recordings import Form, VideoForm
 
 if TYPE_CHECKING:
     from novanda.detector import Detector
@@ -55,11 +56,30 @@ def data_named(photos: tuple[str, ...]) -> str | list[str]:
     return photos[0] if len(photos) == 1 else list(photos)
 
 
-def open_new(detector: Detector | ExportedDetector, photos: tuple[str, ...], data_root: Path | None) -> Source:
-    """Samples to be scored by this detector."""
+def open_new(
+    detector: Detector | ExportedDetector,
+    photos: tuple[str, ...],
+    data_root: Path | None,
+    flow_cache: Path | None = None,
+) -> Source:
+    """Samples to be scored by this detector; flows of video are kept in `flow_cache`."""
     from novanda.sources import open_source
 
-    return open_source(data_named(photos), purpose="score", spec=detector.spec_, data_root=data_root)
+    spec, data = detector.spec_, data_named(photos)
+    check_flow_cache(flow_cache, spec.recording)
+    return open_source(
+        data, purpose="score", spec=spec, data_root=data_root, flow_cache=flow_cache, progress=on_terminal()
+    )
+
+
+def check_flow_cache(folder: Path | None, form: Form | None) -> None:
+    """Fail before anything is decoded where a cache makes no sense or can not be one."""
+    if folder is None:
+        return
+    if not isinstance(form, VideoForm):
+        raise InputError("--flow-cache keeps the flow of video; this is none. Leave it out")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--flow-cache is a folder; got the file {folder}")
 
 
 def value_of(flag: str, given: Sequence[str]) -> str | None:

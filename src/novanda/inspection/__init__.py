@@ -2,6 +2,7 @@
 
 from novanda.inspection.images import Inspection, inspect
 from novanda.inspection.sounds import SoundInspection, inspect_sounds
+from novanda.inspection.videos import VideoInspection, inspect_videos
 from novanda.inspection.words import Spread
 
-__all__ = ["Inspection", "SoundInspection", "Spread", "inspect", "inspect_sounds"]
+__all__ = ["Inspection", "SoundInspection", "Spread", "VideoInspection", "inspect", "inspect_sounds", "inspect_videos"]

@@ -127,8 +127,24 @@ def _write(
 
 
 def _as_picture(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 to what imshow draws; channels other than three become their mean."""
+    """(H, W, C) uint8 to what imshow draws: motion where there are two channels, else three or their mean."""
+    if image.shape[2] == 2:
+        return _motion(image)
     return image if image.shape[2] == 3 else image.mean(2)
+
+
+def _motion(flow: np.ndarray) -> np.ndarray:
+    """Flow (H, W, 2) uint8, at rest between 127 and 128, as colours (H, W, 3) from 0 to 1.
+
+    White is rest; the hue tells where to (red right, yellow-green down, cyan left, violet up), its depth how fast. Half
+    of full scale is the deepest, for most motion is well below it.
+    """
+    from matplotlib.colors import hsv_to_rgb
+
+    x, y = (flow.astype(np.float64).transpose(2, 0, 1) - 127.5) / 127.5
+    hue = np.arctan2(y, x) / (2 * np.pi) % 1
+    colours: np.ndarray = hsv_to_rgb(np.stack([hue, np.clip(2 * np.hypot(x, y), 0, 1), np.ones_like(hue)], -1))
+    return colours
 
 
 def _shortened(text: str, most: int, end: bool = False) -> str:

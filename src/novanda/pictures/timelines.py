@@ -1,4 +1,4 @@
-"""Recordings over time: their waveform, the novelty of each segment, the threshold, what is flagged."""
+"""Recordings over time: their waveform or thumbnails, the novelty of each segment, the threshold, what is flagged."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Inches: above a recording, its waveform, a gap, its novelty, the axis.
 _HEAD, _WAVE, _GAP, _CURVE, _BELOW = 0.5, 0.7, 0.12, 1.35, 0.5
+_WAVE_FLOOR, _WAVE_TOP = 0.08, 1.0  # of the panel, where thumbnails lie
 
 
 _MUCH = 10  # novelty whose greatest is this many times its least is drawn on a logarithmic axis
@@ -34,6 +35,8 @@ class TimelineBand:
         threshold: above it a segment is flagged; None: nothing is.
         is_novel: whether the whole is flagged; None where that is not decided.
         unread: (start, end) of stretches that could not be read.
+        thumbnails: of a clip, pictures (h, w, 3) uint8 at equal distances, drawn in place of the envelope; none
+            where nothing of it can be read. None: it is no clip.
     """
 
     title: str
@@ -45,10 +48,11 @@ class TimelineBand:
     threshold: float | None
     is_novel: bool | None = None
     unread: tuple[tuple[float, float], ...] = ()
+    thumbnails: tuple[np.ndarray, ...] | None = None
 
 
 def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
-    """One band a recording: its waveform above the novelty of its segments, flagged spans marked in both.
+    """One band a recording: its waveform or thumbnails above the novelty of its segments, flagged spans marked in both.
 
     A segment is a level line from its start to its end, and where segments overlap, so do the lines. The scale of
     novelty is the same in all bands, so that recordings can be compared; that of sound is each one's own.
@@ -78,7 +82,10 @@ def timeline_sheet(bands: Sequence[TimelineBand]) -> Figure:
                 axes.axvspan(start, end, color=VERMILLION, alpha=0.18, linewidth=0)
             for start, end in band.unread:
                 axes.axvspan(start, end, facecolor="none", edgecolor=GRAY, hatch="////", linewidth=0)
-        _draw_wave(wave, band)
+        if band.thumbnails is not None:
+            _draw_thumbnails(wave, band, band.thumbnails)
+        else:
+            _draw_wave(wave, band)
         if logarithmic:
             _make_logarithmic(curve)
         _draw_novelty(curve, band, limits)
@@ -108,6 +115,28 @@ def _draw_wave(axes: Any, band: TimelineBand) -> None:
     edges = np.linspace(0, band.seconds, len(band.envelope) + 1)
     low, high = np.repeat(band.envelope, 2, axis=0).T
     axes.fill_between(np.repeat(edges, 2)[1:-1], low, high, color=GRAY, linewidth=0.4)
+
+
+def _draw_thumbnails(axes: Any, band: TimelineBand, pictures: Sequence[np.ndarray]) -> None:
+    """Each over its own share of the clip, as large as fits there; a flagged span is a line below them."""
+    axes.tick_params(labelbottom=False, bottom=False)
+    axes.set_ylabel("video", fontsize=9)
+    axes.set_yticks([])
+    box = axes.get_window_extent()
+    share = band.seconds / max(len(pictures), 1)
+    tall = _WAVE_TOP - _WAVE_FLOOR
+    for number, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        # How many seconds a picture of the panel's height is wide, and how much it must shrink to keep to its share.
+        wide = width / height * tall * box.height / box.width * band.seconds
+        shrunk = min(1.0, 0.96 * share / wide)
+        middle, half = (number + 0.5) * share, 0.5 * shrunk * wide
+        top = _WAVE_FLOOR + 0.5 * tall * (1 + shrunk)
+        axes.imshow(picture, extent=(middle - half, middle + half, top - shrunk * tall, top), aspect="auto", zorder=2)
+    for start, end in _flagged(band):
+        axes.plot([start, end], [0.03, 0.03], color=VERMILLION, linewidth=3, solid_capstyle="butt", zorder=3)
+    axes.set_xlim(0, max(band.seconds, 1e-9))
+    axes.set_ylim(0, 1)
 
 
 def _draw_novelty(axes: Any, band: TimelineBand, limits: tuple[float, float]) -> None:

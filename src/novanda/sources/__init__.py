@@ -12,22 +12,26 @@ import numpy as np
 
 from novanda import datasets
 from novanda.errors import DataError, InputError
-from novanda.recordings import AudioForm
+from novanda.recordings import AudioForm, Form, VideoForm
 from novanda.samples import Kind, SampleSpec, Source
 from novanda.sources.arrays import ArraySource, is_tensor, open_array_file
 from novanda.sources.choosing import ChosenSegments
+from novanda.sources.clips import clip_thumbnails
 from novanda.sources.decoding import choose_side
 from novanda.sources.finding import (
     IMAGE_SUFFIXES,
     SOUND_SUFFIXES,
+    VIDEO_SUFFIXES,
     FoundFiles,
     Purpose,
     as_paths,
     find_images,
     find_sounds,
+    find_videos,
 )
 from novanda.sources.images import ImageFiles, decode, resize
 from novanda.sources.sounds import SoundFiles, sound_envelope
+from novanda.sources.videos import VideoFiles
 
 __all__ = [
     "ArraySource",
@@ -36,9 +40,12 @@ __all__ = [
     "ImageFiles",
     "Purpose",
     "SoundFiles",
+    "VideoFiles",
+    "clip_thumbnails",
     "decode",
     "find_images",
     "find_sounds",
+    "find_videos",
     "open_array_file",
     "open_source",
     "read_each",
@@ -51,7 +58,7 @@ FORM_OF_NAMES = "name:class[:split], for instance cifar10:ship or mnist:not-3:te
 
 def read_each(source: Source, positions: Sequence[int]) -> list[np.ndarray | DataError]:
     """The raw samples (C, H, W) at these positions, or for each the error that says why it can not be read."""
-    if isinstance(source, ImageFiles | SoundFiles | ChosenSegments):
+    if isinstance(source, ImageFiles | SoundFiles | VideoFiles | ChosenSegments):
         return source.read_each(positions)
     return list(source.read(positions))
 
@@ -63,7 +70,8 @@ class _Request:
     size: int | None
     sides: Sequence[int] | None
     spec: SampleSpec | None
-    form: AudioForm | None
+    form: Form | None
+    flow_cache: Path | None
     strict: bool
     progress: bool
 
@@ -76,7 +84,8 @@ def open_source(
     size: int | None = None,
     sides: Sequence[int] | None = None,
     spec: SampleSpec | None = None,
-    form: AudioForm | None = None,
+    form: Form | None = None,
+    flow_cache: Path | None = None,
     strict: bool = False,
     data_root: str | Path | None = None,
     progress: bool = False,
@@ -85,16 +94,17 @@ def open_source(
 
     Args:
         data: a source, which is taken as it is; an array, a tensor or a list of arrays (see `ArraySource`); a path, or
-            a list of paths, of folders and image files (see `ImageFiles`) or sound files (see `SoundFiles`); a .npy
-            or .npz file; or a published data set as "name:class[:split]", where the class is a name, a number, "not-"
-            and one of these, or "all", and the split is train (default), test or all. A path that exists wins over
-            a name.
+            a list of paths, of folders and image files (see `ImageFiles`), sound files (see `SoundFiles`) or clips (see
+            `VideoFiles`); a .npy or .npz file; or a published data set as "name:class[:split]", where the class is a
+            name, a number, "not-" and one of these, or "all", and the split is train (default), test or all. A path
+            that exists wins over a name.
         purpose: "fit" scans image files and infers shape and range; "score" needs `spec` for files to be read lazily.
         kind: what the numbers mean, where the data leave it open.
         size: side of square images; None: see `ArraySource` and `ImageFiles.open`; data sets as files.
         sides: the sides to choose from where `size` is None, such as those a method can take.
         spec: the samples of a fitted detector: everything is made to fit it or refused, and `size` is not used.
-        form: how recordings become samples; paths are then read as sound. None: as `spec` says.
+        form: how recordings become samples; paths are then read as sound or video. None: as `spec` says.
+        flow_cache: of video, a folder to keep flows in between runs, see `flow_cache.FlowCache`.
         strict: a broken file is an error instead of being skipped.
         data_root: where published data sets lie; None: the environment's NOVANDA_DATA.
         progress: draw a progress bar on standard error.
@@ -106,7 +116,7 @@ def open_source(
     form = spec.recording if form is None and spec is not None else form
     if isinstance(data, Source):
         return data
-    request = _Request(purpose, kind, size, sides, spec, form, strict, progress)
+    request = _Request(purpose, kind, size, sides, spec, form, flow_cache, strict, progress)
     if isinstance(data, str | Path):
         path = as_paths(data)[0]
         if os.path.exists(path):  # not Path.exists, which raises where the name is too long to be a file's
@@ -135,13 +145,14 @@ def _stack(rows: Sequence[Any]) -> Any:
 
 
 def _open_paths(paths: list[Path], request: _Request) -> Source:
-    """One file by its suffix; folders and lists of files are sounds where a form is given, else images."""
+    """One file by its suffix; folders and lists of files are recordings where a form is given, else images."""
     if request.form is not None and not (len(paths) == 1 and paths[0].suffix.lower() in ARRAY_SUFFIXES):
-        return _open_sounds(paths, request, request.form)
+        return _open_recordings(paths, request, request.form)
     if len(paths) == 1 and os.path.isfile(paths[0]):
         opener = OPENERS.get(paths[0].suffix.lower())
-        if opener is None and paths[0].suffix.lower() in SOUND_SUFFIXES:
-            raise DataError(f"{paths[0]}: expected images or an array; got a sound; give --kind audio to fit on sounds")
+        for medium, suffixes in (("audio", SOUND_SUFFIXES), ("video", VIDEO_SUFFIXES)):
+            if opener is None and paths[0].suffix.lower() in suffixes:
+                raise DataError(f"{paths[0]}: expected images or an array; to fit on {medium} give --kind {medium}")
         if opener is None:
             known = " ".join(sorted(OPENERS))
             raise DataError(f"{paths[0]}: expected a folder or a file of a known kind ({known}); convert it")
@@ -168,11 +179,25 @@ def _open_images(paths: list[Path], request: _Request) -> Source:
     )
 
 
-def _open_sounds(paths: list[Path], request: _Request, form: AudioForm) -> Source:
+def _open_recordings(paths: list[Path], request: _Request, form: Form) -> Source:
     if request.kind not in (None, form.content):
-        raise InputError(f"expected data of kind {request.kind!r}; got a form of sound that makes a {form.content}")
+        raise InputError(
+            f"expected data of kind {request.kind!r}; got a form of recordings that makes a {form.content}"
+        )
     if request.size is not None:
-        raise InputError("size is that of images; a spectrogram's is AudioForm.bands by AudioForm.frames; leave it out")
+        raise InputError(
+            "size is that of images; a spectrogram's is AudioForm.bands by AudioForm.frames, a flow's VideoForm.side; "
+            "leave it out"
+        )
+    if request.flow_cache is not None and isinstance(form, AudioForm):
+        raise InputError("a flow cache is of video; leave it out for sound")
+    if isinstance(form, VideoForm):
+        cache, progress = request.flow_cache, request.progress
+        if request.purpose == "score":
+            return VideoFiles.listed(paths, form, cache=cache, progress=progress)
+        return VideoFiles.open(
+            paths, form, purpose=request.purpose, strict=request.strict, cache=cache, progress=progress
+        )
     if request.purpose == "score":
         return SoundFiles.listed(paths, form)
     return SoundFiles.open(paths, form, purpose=request.purpose, strict=request.strict, progress=request.progress)

@@ -17,16 +17,18 @@ PathLike = str | os.PathLike[str]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv"})
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Files of which kind are looked for."""
+    """Files of which kind are looked for; with `frames` also folders that hold images and none of these."""
 
     noun: str
     article: str
     suffixes: frozenset[str]
     option: str
+    frames: bool = False
 
     def has_name(self, path: Path) -> bool:
         """Whether the suffix, in any case, is one of these."""
@@ -38,6 +40,7 @@ class _Wanted:
 
 _IMAGES = _Wanted("image", "an", IMAGE_SUFFIXES, "leave --kind out")
 _SOUNDS = _Wanted("sound", "a", SOUND_SUFFIXES, "give --kind audio")
+_VIDEOS = _Wanted("video", "a", VIDEO_SUFFIXES, "give --kind video", frames=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,16 @@ def find_images(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "sco
 def find_sounds(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundFiles:
     """As `find_images`, of sound files."""
     return _find(paths, purpose, _SOUNDS)
+
+
+def find_videos(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundFiles:
+    """As `find_images`, of video files and of folders of frames: those that hold at least two images and no video."""
+    return _find(paths, purpose, _VIDEOS)
+
+
+def frames_in(folder: Path) -> list[Path]:
+    """The image files that a folder itself holds, sorted by name."""
+    return [child for child in _children(folder) if _IMAGES.has_name(child) and not _ignored(child.name)]
 
 
 def _find(paths: PathLike | Sequence[PathLike], purpose: Purpose, wanted: _Wanted) -> FoundFiles:
@@ -133,8 +146,8 @@ def _find_in_folder(root: Path, purpose: Purpose, wanted: _Wanted) -> FoundFiles
 
 def _others_there(folder: Path, wanted: _Wanted) -> str:
     """A hint where a folder holds files of another kind."""
-    for other in (_IMAGES, _SOUNDS):
-        count = 0 if other is wanted else sum(1 for _ in _walk(folder, other))
+    for other in (_IMAGES, _SOUNDS, _VIDEOS):
+        count = 0 if other is wanted else sum(1 for path in _walk(folder, other) if not path.is_dir())
         if count:
             return f", or {other.option} for the {_count(count, other.noun)} there"
     return ""
@@ -173,9 +186,10 @@ def _walk(folder: Path, wanted: _Wanted) -> Iterator[Path]:
             continue
         seen.add(real)
         folders = []
-        for child in _children(place):
-            if _ignored(child.name):
-                continue
+        children = [child for child in _children(place) if not _ignored(child.name)]
+        if wanted.frames and not any(map(wanted.has_name, children)) and len(frames_in(place)) > 1:
+            yield place
+        for child in children:
             if child.is_dir():
                 folders.append(child)
             elif wanted.has_name(child) and child.is_file():  # is_file: a named pipe would wait for ever

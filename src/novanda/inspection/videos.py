@@ -1,0 +1,216 @@
+"""A look at folders of video before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from novanda.calibration import required
+from novanda.errors import DataError
+from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, reason, summed
+from novanda.recordings import VideoForm
+from novanda.sources.clips import Clip
+from novanda.sources.finding import PathLike, find_videos
+from novanda.sources.flow_cache import clip_digest
+from novanda.sources.parallel import in_threads
+
+_MUCH_STILL = 0.5  # the share of frames that repeat the one before, from which a clip is named
+_GAP = 3.0  # intervals between two frames, from which there is a gap
+_HELD_OUT, _RATE = 0.2, 0.05  # what `fit` does unless told otherwise
+
+
+@dataclass(frozen=True)
+class VideoInspection:
+    """What `inspect_videos` found.
+
+    Attributes:
+        files, readable: how many clips there are, and how many of them can be decoded whole.
+        layout, note: how the folder was understood (see `find_videos`).
+        containers, sizes: how many readable clips have each; containers by what they hold, whatever their names.
+        rates: the spread of their frames a second, as counted; None if there is none.
+        seconds: the spread of their lengths, likewise.
+        minutes: of all together.
+        still: clips of which at least half of the frames repeat the one before to the last bit: the share.
+        gaps: clips with frames more than 0.3 s apart: the longest time without one, in seconds.
+        broken: why each broken clip can not be read.
+        duplicates: groups of clips whose files are the same.
+        against_files, against_broken, leaks: as for images.
+        warnings: sentences for a person.
+    """
+
+    files: int
+    readable: int
+    layout: str
+    note: str
+    containers: dict[str, int]
+    sizes: dict[str, int]
+    rates: Spread | None
+    seconds: Spread | None
+    minutes: float
+    still: dict[str, float]
+    gaps: dict[str, float]
+    broken: dict[str, str]
+    duplicates: tuple[tuple[str, ...], ...]
+    against_files: int
+    against_broken: dict[str, str]
+    leaks: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For the terminal: a fact a line, long lists cut short."""
+        lines = [f"{self.files:,} clips, {self.readable:,} readable, {self.minutes:.3g} minutes", self.note]
+        if self.seconds:
+            lines += [
+                f"formats: {counts_in_words(self.containers)}; sizes: {counts_in_words(self.sizes)}",
+                f"length {self.seconds} s, {self.rates} frames a second (least, median, greatest)",
+            ]
+        lines += cut("still", [f"{path}: {share:.0%} of the frames" for path, share in self.still.items()])
+        lines += cut("gaps", [f"{path}: {seconds:.2f} s without a frame" for path, seconds in self.gaps.items()])
+        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
+        lines += cut("same file", [" = ".join(group) for group in self.duplicates])
+        if self.against_files:
+            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
+            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
+            if not self.leaks:
+                lines.append(f"no leaks among {self.against_files:,} other clips")
+        return lines + [f"warning: {warning}" for warning in self.warnings]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is kept of a clip."""
+
+    container: str
+    size: str
+    rate: float
+    seconds: float
+    still: float
+    gap: float
+    digest: bytes
+
+
+def inspect_videos(
+    paths: PathLike | Sequence[PathLike],
+    against: PathLike | Sequence[PathLike] | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = False,
+) -> VideoInspection:
+    """Decode every clip that training on `paths` would read, and compare with `against`, clips meant for testing.
+
+    Memory holds two frames a thread, and a few hundred bytes a clip.
+
+    Raises:
+        DataError: a path is missing or holds no clips. Broken ones are told, not raised.
+    """
+    found = find_videos(paths, purpose="fit")
+    seen: dict[str, _Seen] = {}
+    broken: dict[str, str] = {}
+    places: dict[bytes, list[str]] = {}
+    for path, one in zip(found.files, _watch(found.files, "Inspecting", workers, progress), strict=True):
+        if isinstance(one, DataError):
+            broken[str(path)] = reason(path, one)
+            continue
+        seen[str(path)] = one
+        places.setdefault(one.digest, []).append(str(path))
+    others = () if against is None else find_videos(against, purpose="score").files
+    against_broken, leaks = _compare(others, places, workers, progress)
+    duplicates = tuple(tuple(group) for group in places.values() if len(group) > 1)
+    return VideoInspection(
+        files=len(found.files),
+        readable=len(seen),
+        layout=found.layout,
+        note=found.note,
+        containers=summed((one.container, 1) for one in seen.values()),
+        sizes=summed((one.size, 1) for one in seen.values()),
+        rates=Spread.of(round(one.rate, 2) for one in seen.values()),
+        seconds=Spread.of(round(one.seconds, 3) for one in seen.values()),
+        minutes=sum(one.seconds for one in seen.values()) / 60,
+        still={path: one.still for path, one in seen.items() if one.still >= _MUCH_STILL},
+        gaps={path: one.gap for path, one in seen.items() if one.gap > _GAP * VideoForm().interval},
+        broken=broken,
+        duplicates=duplicates,
+        against_files=len(others),
+        against_broken=against_broken,
+        leaks=leaks,
+        warnings=(*_warnings(seen, broken), *copies_in_words("clips", duplicates, leaks)),
+    )
+
+
+def _compare(
+    files: Sequence[Path], places: dict[bytes, list[str]], workers: int | None, progress: bool
+) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    broken: dict[str, str] = {}
+    leaks = []
+    for path, one in zip(files, _watch(files, "Comparing", workers, progress), strict=True):
+        if isinstance(one, DataError):
+            broken[str(path)] = reason(path, one)
+        elif one.digest in places:
+            leaks.append((str(path), places[one.digest][0]))
+    return broken, tuple(leaks)
+
+
+def _watch(files: Sequence[Path], title: str, workers: int | None, progress: bool) -> Iterable[_Seen | DataError]:
+    seen = in_threads(_watch_one, files, workers)
+    if not progress:
+        return seen
+    return track(seen, title, total=len(files), console=Console(stderr=True), transient=True)
+
+
+def _watch_one(path: Path) -> _Seen | DataError:
+    try:
+        with Clip(path, VideoForm().frame_rate) as clip:
+            before: tuple[float, np.ndarray] | None = None
+            gap, still = 0.0, 0
+            for seconds, pixels in clip.frames():
+                if before is not None:
+                    gap = max(gap, seconds - before[0])
+                    still += bool(np.array_equal(pixels, before[1]))
+                before = seconds, pixels
+            steps = clip.read - 1
+            rate = steps / clip.seconds if clip.seconds else clip.rate
+            size = f"{clip.width} x {clip.height}"
+            share = still / steps if steps else 0.0
+            return _Seen(clip.container, size, rate, clip.seconds, share, gap, clip_digest(path))
+    except DataError as error:
+        return error
+
+
+def _warnings(seen: dict[str, _Seen], broken: dict[str, str]) -> list[str]:
+    form = VideoForm()
+    enough = -(-required(_RATE) // _HELD_OUT)
+    short = sum(one.seconds < form.interval for one in seen.values())
+    still = sum(one.still >= _MUCH_STILL for one in seen.values())
+    gaps = sum(one.gap > _GAP * form.interval for one in seen.values())
+    lengths = [one.seconds for one in seen.values()]
+    warnings = []
+    if len(seen) < enough:
+        warnings.append(
+            f"{len(seen)} readable clips are few; a false-alarm rate of {_RATE:g} takes {enough:.0f}, of which "
+            f"{required(_RATE)} are held out"
+        )
+    if broken:
+        warnings.append(f"{len(broken):,} broken clips would be skipped")
+    if still:
+        warnings.append(f"{still:,} clips stand still for the most part: a frozen camera would be learned as normal")
+    if short:
+        warnings.append(f"{short:,} clips are shorter than {form.interval:g} s and would be skipped")
+    if gaps:
+        warnings.append(f"{gaps:,} clips have gaps; between frames so far apart there is no flow")
+    if len({one.size for one in seen.values()}) > 1:
+        warnings.append(
+            "sizes differ: all are squeezed into one square; shapes that differ change what motion looks like"
+        )
+    if lengths and max(lengths) > 2 * min(lengths):
+        warnings.append("lengths differ: p-values of whole clips hold for clips as long as those fitted on")
+    return warnings
