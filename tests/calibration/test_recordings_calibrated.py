@@ -124,3 +124,13 @@ def test_hostile_recordings_are_refused(recordings: Any) -> None:
     content = {"false_alarm_rate": 0.5, "scores": [1.0, 2.0, 3.0, 4.0], "recordings": recordings}
     with pytest.raises(ModelFileError):
         Calibration.from_json(content)
+
+
+def test_whole_recordings_count_as_whole_numbers() -> None:
+    """Shares of a third, a seventh, a tenth, added up in floats, would give p-values above 1 and flag at 0.99999."""
+    recordings = np.repeat(np.arange(200), np.resize([3, 7, 10, 6, 49], 200))
+    scores = np.arange(len(recordings), dtype=np.float64)
+    calibration = Calibration(scores, 0.05, recordings=recordings)
+    assert calibration.p_value(np.array([-1.0]))[0] == 1.0
+    first_of_each = np.flatnonzero(np.diff(recordings, prepend=-1))
+    np.testing.assert_array_equal(calibration.p_value(scores[first_of_each]), (201 - np.arange(200)) / 201)

@@ -154,7 +154,8 @@ class Calibration:
         if self.recordings is None:
             return np.arange(len(self.scores), -1, -1)
         shares = 1 / np.bincount(self.recordings)[self.recordings]
-        return np.append(np.cumsum(shares[::-1])[::-1], 0.0)
+        # Rounded, for whole recordings must count as whole numbers, which their shares added up can miss either way.
+        return np.append(np.round(np.cumsum(shares[::-1])[::-1], 9), 0.0)
 
     def p_value(self, novelty: np.ndarray) -> np.ndarray:
         """Conformal p-values: (1 + how many calibration normals are >= the novelty) / (n + 1).
