@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from novanda.errors import DataError
-from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, reason, summed
+from novanda.inspection.surveys import comparison_lines, survey
+from novanda.inspection.words import Spread, copies_in_words, counts_in_words, summed
 from novanda.sources.decoding import GRAY_MODES, decode_fully, pixel_digest
 from novanda.sources.finding import PathLike, find_images
-from novanda.sources.parallel import in_threads
 
 FEW_IMAGES = 50
 
@@ -70,13 +67,7 @@ class Inspection:
             ]
         if self.several_frames:
             lines.append(f"{self.several_frames:,} files have several frames or pages; the first is read")
-        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
-        lines += cut("same pixels", [" = ".join(group) for group in self.duplicates])
-        if self.against_files:
-            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
-            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
-            if not self.leaks:
-                lines.append(f"no leaks among {self.against_files:,} other files")
+        lines += comparison_lines(self, "same pixels", "files")
         return lines + [f"warning: {warning}" for warning in self.warnings]
 
 
@@ -106,63 +97,29 @@ def inspect(
         DataError: a path is missing or holds no images. Broken images are told, not raised.
     """
     found = find_images(paths, purpose="fit")
-    looks: Counter[tuple[str, str]] = Counter()
-    sizes: Counter[tuple[int, int]] = Counter()
-    places: dict[bytes, list[Path]] = {}
-    broken: dict[str, str] = {}
-    several_frames = 0
-    for path, look in zip(found.files, _look_at(found.files, "Inspecting", workers, progress), strict=True):
-        if isinstance(look, DataError):
-            broken[str(path)] = reason(path, look)
-            continue
-        looks[look.format, look.mode] += 1
-        sizes[look.size] += 1
-        several_frames += look.several_frames
-        places.setdefault(look.digest, []).append(path)
-    against_files, against_broken, leaks = _compare(against, places, workers, progress)
-    duplicates = tuple(tuple(map(str, group)) for group in places.values() if len(group) > 1)
-    modes = summed((mode, count) for (_, mode), count in looks.items())
+    others = () if against is None else find_images(against, purpose="score").files
+    seen = survey(_look_at_one, found.files, others, workers, progress)
+    sizes = Counter(look.size for look in seen.looks.values())
+    modes = summed((look.mode, 1) for look in seen.looks.values())
+    warnings = _warnings(sizes, modes, len(seen.broken))
     return Inspection(
         files=len(found.files),
-        readable=sum(looks.values()),
+        readable=len(seen.looks),
         layout=found.layout,
         note=found.note,
-        formats=summed((format_, count) for (format_, _), count in looks.items()),
+        formats=summed((look.format, 1) for look in seen.looks.values()),
         modes=modes,
         height=_spread_of(sizes, 0),
         width=_spread_of(sizes, 1),
         common_sizes=tuple((*size, count) for size, count in sorted(sizes.items(), key=lambda it: (-it[1], it[0]))[:5]),
-        several_frames=several_frames,
-        broken=broken,
-        duplicates=duplicates,
-        against_files=against_files,
-        against_broken=against_broken,
-        leaks=leaks,
-        warnings=tuple(_warnings(sizes, modes, len(broken), duplicates, leaks)),
+        several_frames=sum(look.several_frames for look in seen.looks.values()),
+        broken=seen.broken,
+        duplicates=seen.duplicates,
+        against_files=seen.against_files,
+        against_broken=seen.against_broken,
+        leaks=seen.leaks,
+        warnings=(*warnings, *copies_in_words("images", seen.duplicates, seen.leaks)),
     )
-
-
-def _compare(
-    against: PathLike | Sequence[PathLike] | None, places: dict[bytes, list[Path]], workers: int | None, progress: bool
-) -> tuple[int, dict[str, str], tuple[tuple[str, str], ...]]:
-    if against is None:
-        return 0, {}, ()
-    files = find_images(against, purpose="score").files
-    broken: dict[str, str] = {}
-    leaks = []
-    for path, look in zip(files, _look_at(files, "Comparing", workers, progress), strict=True):
-        if isinstance(look, DataError):
-            broken[str(path)] = reason(path, look)
-        elif look.digest in places:
-            leaks.append((str(path), str(places[look.digest][0])))
-    return len(files), broken, tuple(leaks)
-
-
-def _look_at(files: Sequence[Path], title: str, workers: int | None, progress: bool) -> Iterable[_Look | DataError]:
-    looks = in_threads(_look_at_one, files, workers)
-    if not progress:
-        return looks
-    return track(looks, title, total=len(files), console=Console(stderr=True), transient=True)
 
 
 def _look_at_one(path: Path) -> _Look | DataError:
@@ -175,13 +132,7 @@ def _look_at_one(path: Path) -> _Look | DataError:
     return _Look(header.format, header.mode, (height, width), decoded.several_frames, pixel_digest(decoded.pixels))
 
 
-def _warnings(
-    sizes: Counter[tuple[int, int]],
-    modes: dict[str, int],
-    broken: int,
-    duplicates: tuple[tuple[str, ...], ...],
-    leaks: tuple[tuple[str, str], ...],
-) -> list[str]:
+def _warnings(sizes: Counter[tuple[int, int]], modes: dict[str, int], broken: int) -> list[str]:
     readable = sum(sizes.values())
     gray = sum(count for mode, count in modes.items() if mode in GRAY_MODES)
     warnings = []
@@ -193,7 +144,7 @@ def _warnings(
         warnings.append(f"{len(sizes):,} sizes are mixed; all are squashed to one square size")
     if 0 < gray < readable:
         warnings.append(f"{gray:,} gray and {readable - gray:,} colour images are mixed; all are read as colour")
-    return [*warnings, *copies_in_words("images", duplicates, leaks)]
+    return warnings
 
 
 def _spread_of(sizes: Counter[tuple[int, int]], side: int) -> Spread | None:

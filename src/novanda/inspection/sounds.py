@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from novanda.calibration import required
 from novanda.errors import DataError
-from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, reason, summed
+from novanda.inspection.surveys import comparison_lines, survey
+from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, few_in_words, summed
 from novanda.recordings import AudioForm
 from novanda.sources.finding import PathLike, find_sounds
-from novanda.sources.parallel import in_threads
 from novanda.sources.tapes import Tape
 
 QUIET = 1e-4
@@ -25,7 +22,6 @@ QUIET = 1e-4
 FULL = 0.99
 """From this share of full scale on, three samples in a row count as clipped."""
 _MUCH_SILENCE, _MUCH_CLIPPING = 0.5, 1e-4  # shares from which a file is named
-_HELD_OUT, _RATE = 0.2, 0.05  # what `fit` does unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -79,13 +75,7 @@ class SoundInspection:
             ]
         lines += cut("silent", [f"{path}: {share:.0%} of the time" for path, share in self.silent.items()])
         lines += cut("clipped", [f"{path}: {share:.3%} of the samples" for path, share in self.clipped.items()])
-        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
-        lines += cut("same samples", [" = ".join(group) for group in self.duplicates])
-        if self.against_files:
-            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
-            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
-            if not self.leaks:
-                lines.append(f"no leaks among {self.against_files:,} other files")
+        lines += comparison_lines(self, "same samples", "files")
         return lines + [f"warning: {warning}" for warning in self.warnings]
 
 
@@ -117,20 +107,15 @@ def inspect_sounds(
         DataError: a path is missing or holds no sounds. Broken ones are told, not raised.
     """
     found = find_sounds(paths, purpose="fit")
-    heard: dict[str, _Heard] = {}
-    broken: dict[str, str] = {}
-    places: dict[bytes, list[str]] = {}
-    for path, one in zip(found.files, _listen(found.files, "Inspecting", workers, progress), strict=True):
-        if isinstance(one, DataError):
-            broken[str(path)] = reason(path, one)
-            continue
-        heard[str(path)] = one
-        places.setdefault(one.digest, []).append(str(path))
-    against_files, against_broken, leaks = _compare(against, places, workers, progress)
-    duplicates = tuple(tuple(group) for group in places.values() if len(group) > 1)
+    others = () if against is None else find_sounds(against, purpose="score").files
+    seen = survey(_listen_to_one, found.files, others, workers, progress)
+    heard = seen.looks
     silent = {path: one.silent for path, one in heard.items() if one.silent >= _MUCH_SILENCE}
     clipped = {path: one.clipped for path, one in heard.items() if one.clipped >= _MUCH_CLIPPING}
-    warnings = [*_warnings(heard, broken, silent, clipped), *copies_in_words("sounds", duplicates, leaks)]
+    warnings = [
+        *_warnings(heard, seen.broken, silent, clipped),
+        *copies_in_words("sounds", seen.duplicates, seen.leaks),
+    ]
     return SoundInspection(
         files=len(found.files),
         readable=len(heard),
@@ -143,36 +128,13 @@ def inspect_sounds(
         hours=sum(one.seconds for one in heard.values()) / 3600,
         silent=silent,
         clipped=clipped,
-        broken=broken,
-        duplicates=duplicates,
-        against_files=against_files,
-        against_broken=against_broken,
-        leaks=leaks,
+        broken=seen.broken,
+        duplicates=seen.duplicates,
+        against_files=seen.against_files,
+        against_broken=seen.against_broken,
+        leaks=seen.leaks,
         warnings=tuple(warnings),
     )
-
-
-def _compare(
-    against: PathLike | Sequence[PathLike] | None, places: dict[bytes, list[str]], workers: int | None, progress: bool
-) -> tuple[int, dict[str, str], tuple[tuple[str, str], ...]]:
-    if against is None:
-        return 0, {}, ()
-    files = find_sounds(against, purpose="score").files
-    broken: dict[str, str] = {}
-    leaks = []
-    for path, one in zip(files, _listen(files, "Comparing", workers, progress), strict=True):
-        if isinstance(one, DataError):
-            broken[str(path)] = reason(path, one)
-        elif one.digest in places:
-            leaks.append((str(path), places[one.digest][0]))
-    return len(files), broken, tuple(leaks)
-
-
-def _listen(files: Sequence[Path], title: str, workers: int | None, progress: bool) -> Iterable[_Heard | DataError]:
-    heard = in_threads(_listen_to_one, files, workers)
-    if not progress:
-        return heard
-    return track(heard, title, total=len(files), console=Console(stderr=True), transient=True)
 
 
 def _listen_to_one(path: Path) -> _Heard | DataError:
@@ -213,16 +175,10 @@ def _warnings(
     heard: dict[str, _Heard], broken: dict[str, str], silent: dict[str, float], clipped: dict[str, float]
 ) -> list[str]:
     form = AudioForm()
-    enough = -(-required(_RATE) // _HELD_OUT)
     slow = sum(one.rate < form.rate for one in heard.values())
     short = sum(one.seconds < form.segment_seconds for one in heard.values())
     lengths = [one.seconds for one in heard.values()]
-    warnings = []
-    if len(heard) < enough:
-        warnings.append(
-            f"{len(heard)} readable recordings are few; a false-alarm rate of {_RATE:g} takes {enough:.0f}, of which "
-            f"{required(_RATE)} are held out"
-        )
+    warnings = few_in_words("recordings", len(heard))
     if broken:
         warnings.append(f"{len(broken):,} broken files would be skipped")
     if silent:

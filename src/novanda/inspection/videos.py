@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from novanda.calibration import required
 from novanda.errors import DataError
-from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, reason, summed
+from novanda.inspection.surveys import comparison_lines, survey
+from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, few_in_words, summed
 from novanda.recordings import VideoForm
 from novanda.sources.clips import Clip
 from novanda.sources.finding import PathLike, find_videos
 from novanda.sources.flow_cache import clip_digest
-from novanda.sources.parallel import in_threads
 
 _MUCH_STILL = 0.5  # the share of frames that repeat the one before, from which a clip is named
 _GAP = 3.0  # intervals between two frames, from which there is a gap
-_HELD_OUT, _RATE = 0.2, 0.05  # what `fit` does unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -76,13 +72,7 @@ class VideoInspection:
             ]
         lines += cut("still", [f"{path}: {share:.0%} of the frames" for path, share in self.still.items()])
         lines += cut("gaps", [f"{path}: {seconds:.2f} s without a frame" for path, seconds in self.gaps.items()])
-        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
-        lines += cut("same file", [" = ".join(group) for group in self.duplicates])
-        if self.against_files:
-            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
-            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
-            if not self.leaks:
-                lines.append(f"no leaks among {self.against_files:,} other clips")
+        lines += comparison_lines(self, "same file", "clips")
         return lines + [f"warning: {warning}" for warning in self.warnings]
 
 
@@ -114,18 +104,9 @@ def inspect_videos(
         DataError: a path is missing or holds no clips. Broken ones are told, not raised.
     """
     found = find_videos(paths, purpose="fit")
-    seen: dict[str, _Seen] = {}
-    broken: dict[str, str] = {}
-    places: dict[bytes, list[str]] = {}
-    for path, one in zip(found.files, _watch(found.files, "Inspecting", workers, progress), strict=True):
-        if isinstance(one, DataError):
-            broken[str(path)] = reason(path, one)
-            continue
-        seen[str(path)] = one
-        places.setdefault(one.digest, []).append(str(path))
     others = () if against is None else find_videos(against, purpose="score").files
-    against_broken, leaks = _compare(others, places, workers, progress)
-    duplicates = tuple(tuple(group) for group in places.values() if len(group) > 1)
+    compared = survey(_watch_one, found.files, others, workers, progress)
+    seen = compared.looks
     return VideoInspection(
         files=len(found.files),
         readable=len(seen),
@@ -138,33 +119,16 @@ def inspect_videos(
         minutes=sum(one.seconds for one in seen.values()) / 60,
         still={path: one.still for path, one in seen.items() if one.still >= _MUCH_STILL},
         gaps={path: one.gap for path, one in seen.items() if one.gap > _GAP * VideoForm().interval},
-        broken=broken,
-        duplicates=duplicates,
-        against_files=len(others),
-        against_broken=against_broken,
-        leaks=leaks,
-        warnings=(*_warnings(seen, broken), *copies_in_words("clips", duplicates, leaks)),
+        broken=compared.broken,
+        duplicates=compared.duplicates,
+        against_files=compared.against_files,
+        against_broken=compared.against_broken,
+        leaks=compared.leaks,
+        warnings=(
+            *_warnings(seen, compared.broken),
+            *copies_in_words("clips", compared.duplicates, compared.leaks),
+        ),
     )
-
-
-def _compare(
-    files: Sequence[Path], places: dict[bytes, list[str]], workers: int | None, progress: bool
-) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
-    broken: dict[str, str] = {}
-    leaks = []
-    for path, one in zip(files, _watch(files, "Comparing", workers, progress), strict=True):
-        if isinstance(one, DataError):
-            broken[str(path)] = reason(path, one)
-        elif one.digest in places:
-            leaks.append((str(path), places[one.digest][0]))
-    return broken, tuple(leaks)
-
-
-def _watch(files: Sequence[Path], title: str, workers: int | None, progress: bool) -> Iterable[_Seen | DataError]:
-    seen = in_threads(_watch_one, files, workers)
-    if not progress:
-        return seen
-    return track(seen, title, total=len(files), console=Console(stderr=True), transient=True)
 
 
 def _watch_one(path: Path) -> _Seen | DataError:
@@ -188,17 +152,11 @@ def _watch_one(path: Path) -> _Seen | DataError:
 
 def _warnings(seen: dict[str, _Seen], broken: dict[str, str]) -> list[str]:
     form = VideoForm()
-    enough = -(-required(_RATE) // _HELD_OUT)
     short = sum(one.seconds < form.interval for one in seen.values())
     still = sum(one.still >= _MUCH_STILL for one in seen.values())
     gaps = sum(one.gap > _GAP * form.interval for one in seen.values())
     lengths = [one.seconds for one in seen.values()]
-    warnings = []
-    if len(seen) < enough:
-        warnings.append(
-            f"{len(seen)} readable clips are few; a false-alarm rate of {_RATE:g} takes {enough:.0f}, of which "
-            f"{required(_RATE)} are held out"
-        )
+    warnings = few_in_words("clips", len(seen))
     if broken:
         warnings.append(f"{len(broken):,} broken clips would be skipped")
     if still:

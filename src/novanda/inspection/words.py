@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-from novanda.errors import DataError
+from novanda.calibration import required
 
 _SHOWN = 10
+_HELD_OUT, _RATE = 0.2, 0.05  # what `fit` does unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,19 @@ def counts_in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
 
 
-def reason(path: Path, error: DataError) -> str:
-    """What an error says beside the name of its file."""
-    return str(error).removeprefix(f"{path}: ")
-
-
 def cut(title: str, entries: list[str]) -> list[str]:
     """A line for each of the first entries, and one that counts the others."""
     shown = [f"{title}: {entry}" for entry in entries[:_SHOWN]]
     return shown + ([f"{title}: {len(entries) - _SHOWN:,} more"] if len(entries) > _SHOWN else [])
+
+
+def few_in_words(what: str, count: int) -> list[str]:
+    """A warning where there are too few recordings for what `fit` does unless told otherwise."""
+    enough = math.ceil(required(_RATE) / _HELD_OUT)
+    if count >= enough:
+        return []
+    held_out = f"of which {required(_RATE)} are held out"
+    return [f"{count} readable {what} are few; a false-alarm rate of {_RATE:g} takes {enough}, {held_out}"]
 
 
 def copies_in_words(
