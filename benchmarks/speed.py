@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -57,6 +57,7 @@ PATIENCE_SECONDS = 15.0
 """After this long no repetition is added: bfloat16 without hardware for it can be a hundred times slower."""
 
 Precision = Literal["auto", "32"]
+Epochs = Generator[Epoch, None, None]
 PRECISIONS: tuple[Precision, ...] = ("auto", "32")
 
 
@@ -177,7 +178,7 @@ def convolution_peak(rates: Sequence[Mapping[tuple[int, int], Sequence[float]]])
     return {"peak": rounded(max(best)), **spread(best), "channels": channels, "side": side}
 
 
-def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision: Precision) -> Iterator[Epoch]:
+def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision: Precision) -> Epochs:
     """The library's own loop over a method's last stage, which is what a fit mostly spends its time in."""
     normals = Normals(ArraySource(images))
     epochs = 1 + sizes.repetitions
@@ -318,7 +319,7 @@ def memory_here(name: str, sizes: Sizes) -> dict[str, float]:
     """Peak memory of this process before and after one epoch of a method's training."""
     images = structured_images(sizes.batch_size * sizes.steps)
     before = peak_mib()
-    with closing(training_epochs(_named(name), images, sizes, "auto")) as epochs:  # type: ignore[type-var]  # a generator, which can be closed
+    with closing(training_epochs(_named(name), images, sizes, "auto")) as epochs:
         next(epochs)
     return {"before": before, "peak": peak_mib()}
 

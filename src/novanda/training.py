@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,7 +138,7 @@ def train(
     resume: bool = False,
     identity: Mapping[str, Any] | None = None,
     progress: bool = False,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Train in place, stage after stage, yielding each finished epoch.
 
     The order of samples and all random numbers of an epoch follow from `seed`, the stage and the epoch alone, so that

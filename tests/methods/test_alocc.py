@@ -6,17 +6,15 @@ import dataclasses
 
 import numpy as np
 import torch
+from adversaries import SPEC, batch
 from torch import Tensor
 
 from novanda.detector import Detector
-from novanda.method import Batch
 from novanda.methods import ALOCC
 from novanda.methods.alocc import ALOCCNetworks
-from novanda.samples import SampleSpec
 from novanda.training import Training
 
 TRAINING = Training(epochs=1, batch_size=16, device="cpu", precision="32")
-SPEC = SampleSpec("image", 1, 32, 32)
 
 
 def networks(method: ALOCC) -> ALOCCNetworks:
@@ -24,11 +22,6 @@ def networks(method: ALOCC) -> ALOCCNetworks:
     net = method.build(SPEC, 8)
     assert isinstance(net, ALOCCNetworks)
     return net
-
-
-def batch(count: int = 6) -> Batch:
-    images = torch.rand(count, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return Batch(images, torch.arange(count), torch.Generator().manual_seed(2), "image", 0.0)
 
 
 def sigmoid(logits: Tensor) -> np.ndarray:

@@ -8,19 +8,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from adversaries import SPEC, batch, surprise
 from scipy import stats
-from torch import Tensor
 
 from novanda.detector import Detector
 from novanda.errors import InputError
-from novanda.method import Batch
 from novanda.methods import GPND
 from novanda.methods.gpnd import GPNDNetworks, generalised_gaussians, histogram
-from novanda.samples import SampleSpec
 from novanda.training import Training
 
 TRAINING = Training(epochs=4, batch_size=8, device="cpu", precision="32", learning_rate=2e-3)
-SPEC = SampleSpec("image", 1, 32, 32)
 
 
 def networks(method: GPND) -> GPNDNetworks:
@@ -28,17 +25,6 @@ def networks(method: GPND) -> GPNDNetworks:
     net = method.build(SPEC, 8)
     assert isinstance(net, GPNDNetworks)
     return net
-
-
-def batch(count: int = 6) -> Batch:
-    images = torch.rand(count, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return Batch(images, torch.arange(count), torch.Generator().manual_seed(2), "image", 0.0)
-
-
-def surprise(logits: Tensor, real: bool) -> float:
-    """Mean of -log p where real, of -log(1 - p) where not."""
-    p = 1 / (1 + np.exp(-logits.detach().double().numpy()))
-    return float(np.mean([-np.log(value if real else 1 - value) for value in p.flat]))
 
 
 def test_the_objectives_by_their_formulas() -> None:

@@ -6,17 +6,15 @@ import dataclasses
 
 import numpy as np
 import torch
+from adversaries import SPEC, batch, surprise
 from torch import Tensor
 
 from novanda.detector import Detector
-from novanda.method import Batch
 from novanda.methods import OCGAN
 from novanda.methods.ocgan import OCGANNetworks
-from novanda.samples import SampleSpec
 from novanda.training import Training
 
 TRAINING = Training(epochs=1, batch_size=16, device="cpu", precision="32")
-SPEC = SampleSpec("image", 1, 32, 32)
 
 
 def networks(method: OCGAN) -> OCGANNetworks:
@@ -24,17 +22,6 @@ def networks(method: OCGAN) -> OCGANNetworks:
     net = method.build(SPEC, 8)
     assert isinstance(net, OCGANNetworks)
     return net
-
-
-def batch(count: int = 6) -> Batch:
-    images = torch.rand(count, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return Batch(images, torch.arange(count), torch.Generator().manual_seed(2), "image", 0.0)
-
-
-def surprise(logits: Tensor, real: bool) -> float:
-    """Mean of -log p where real, of -log(1 - p) where not."""
-    p = 1 / (1 + np.exp(-logits.detach().double().numpy()))
-    return float(np.mean([-np.log(value if real else 1 - value) for value in p.flat]))
 
 
 def test_the_objectives_by_their_formulas() -> None:

@@ -43,12 +43,14 @@ class Run:
     @property
     def cell(self) -> Mapping[str, Any]:
         """The cell's specification."""
-        return self.line["cell"]  # type: ignore[no-any-return]  # JSON, checked when it was read
+        cell: Mapping[str, Any] = self.line["cell"]
+        return cell
 
     @property
     def method(self) -> Mapping[str, Any]:
         """The method's name and all its settings."""
-        return self.cell["method"]  # type: ignore[no-any-return]  # JSON, checked when it was read
+        method: Mapping[str, Any] = self.cell["method"]
+        return method
 
     @property
     def data_set(self) -> str:

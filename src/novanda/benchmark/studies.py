@@ -396,7 +396,7 @@ def _one_vs_rest(
     data_set: str,
     name: str,
     method: Method,
-    training: Training = Training(),  # noqa: B008  # frozen, so that calls can share it
+    training: Training = Training(),
     seed: int = 0,
     thin: bool = False,
 ) -> Cell:
@@ -409,7 +409,7 @@ def _cell(
     name: str,
     protocol: str,
     method: Method,
-    training: Training = Training(),  # noqa: B008  # frozen, so that calls can share it
+    training: Training = Training(),
     seed: int = 0,
 ) -> Cell:
     # The grey sets are 28 x 28: networks get them resized to 32, methods that take any shape as they are. COIL's 128

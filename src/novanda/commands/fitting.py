@@ -56,8 +56,8 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
         data_root: DataRoot = None,
         training: Training = default_training,
         flow_cache: Annotated[Path | None, argument(metavar="FOLDER")] = None,
-        audio: AudioForm = AudioForm(),  # noqa: B008  # frozen, and tyro reads the flags' defaults from it
-        video: VideoForm = VideoForm(),  # noqa: B008  # likewise
+        audio: AudioForm = AudioForm(),
+        video: VideoForm = VideoForm(),
         settings: Any = default,
     ) -> int:
         """Learn what normal looks like from a folder of normal images, sounds or clips, an array file or a named set.

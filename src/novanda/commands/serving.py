@@ -29,7 +29,7 @@ def serve(
     token_file: Annotated[Path | None, argument(metavar="FILE")] = None,
     allow_host: Annotated[tuple[str, ...], argument(metavar="NAME ...")] = (),
     feedback: Annotated[Path | None, argument(metavar="FILE")] = None,
-    limits: Limits = Limits(),  # noqa: B008  # frozen, and tyro reads the flags' defaults from it
+    limits: Limits = Limits(),
 ) -> int:
     """Serve detectors over HTTP, with a page for the browser, until stopped by Ctrl-C or SIGTERM.
 

@@ -84,15 +84,29 @@ class Compared(Protocol):
     """Those fields of an inspection that every kind of file has."""
 
     @property
-    def broken(self) -> dict[str, str]: ...  # noqa: D102  # as in Survey
+    def broken(self) -> dict[str, str]:
+        """Why each broken file can not be read."""
+        ...
+
     @property
-    def duplicates(self) -> tuple[tuple[str, ...], ...]: ...  # noqa: D102
+    def duplicates(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of files that hold the same."""
+        ...
+
     @property
-    def against_files(self) -> int: ...  # noqa: D102
+    def against_files(self) -> int:
+        """How many files they were compared with."""
+        ...
+
     @property
-    def against_broken(self) -> dict[str, str]: ...  # noqa: D102
+    def against_broken(self) -> dict[str, str]:
+        """Why some of those can not be read."""
+        ...
+
     @property
-    def leaks(self) -> tuple[tuple[str, str], ...]: ...  # noqa: D102
+    def leaks(self) -> tuple[tuple[str, str], ...]:
+        """(file of those, file here) that hold the same."""
+        ...
 
 
 def comparison_lines(found: Compared, same: str, what: str) -> list[str]:
