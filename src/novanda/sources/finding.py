@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,6 +90,23 @@ def find_sounds(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "sco
 def find_videos(paths: PathLike | Sequence[PathLike], *, purpose: Purpose = "score") -> FoundFiles:
     """As `find_images`, of video files and of folders of frames: those that hold at least two images and no video."""
     return _find(paths, purpose, _VIDEOS)
+
+
+def named_or_found(paths: PathLike | Sequence[PathLike], find: Callable[..., FoundFiles]) -> tuple[list[Path], str]:
+    """Files as they are named, whatever they hold, and what `find` finds in folders; with its notes.
+
+    For scoring: of a file that was named something must be said, though it can not be read.
+    """
+    files: list[Path] = []
+    notes: dict[str, None] = {}
+    for path in as_paths(paths):
+        if os.path.isdir(path):
+            found = find(path, purpose="score")
+            files.extend(found.files)
+            notes[found.note] = None
+        else:
+            files.append(path)
+    return files, " ".join(notes)
 
 
 def frames_in(folder: Path) -> list[Path]:

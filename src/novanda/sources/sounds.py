@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from rich.progress import track
 from novanda.errors import DataError
 from novanda.recordings import AudioForm, Span
 from novanda.samples import SampleSpec
-from novanda.sources.finding import PathLike, Purpose, as_paths, find_sounds
+from novanda.sources.finding import PathLike, Purpose, find_sounds, named_or_found
 from novanda.sources.segmenting import Cutter
 from novanda.sources.spectrograms import samples_of, spec_of
 from novanda.sources.tapes import Tape
@@ -140,16 +139,8 @@ class SoundFiles:
         Raises:
             DataError: a folder holds no sound.
         """
-        files: list[Path] = []
-        notes: dict[str, None] = {}
-        for path in as_paths(paths):
-            if os.path.isdir(path):
-                found = find_sounds(path, purpose="score")
-                files.extend(found.files)
-                notes[found.note] = None
-            else:
-                files.append(path)
-        return cls([_listed(path, form) for path in files], form, note=" ".join(notes))
+        files, note = named_or_found(paths, find_sounds)
+        return cls([_listed(path, form) for path in files], form, note=note)
 
     @property
     def spec(self) -> SampleSpec:

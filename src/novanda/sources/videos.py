@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from novanda.errors import DataError
 from novanda.recordings import Span, VideoForm
 from novanda.samples import SampleSpec
-from novanda.sources.finding import PathLike, Purpose, as_paths, find_videos
+from novanda.sources.finding import PathLike, Purpose, find_videos, named_or_found
 from novanda.sources.motion import flow_spec
 from novanda.sources.watching import FlowStore, Footage, watched
 
@@ -103,18 +102,10 @@ class VideoFiles:
         Raises:
             DataError: a folder holds no clips.
         """
-        files: list[Path] = []
-        notes: dict[str, None] = {}
-        for path in as_paths(paths):
-            if os.path.isdir(path):
-                found = find_videos(path, purpose="score")
-                files.extend(found.files)
-                notes[found.note] = None
-            else:
-                files.append(path)
+        files, note = named_or_found(paths, find_videos)
         with FlowStore(form) as store:
             clips = list(watched(files, form, store, cache, progress))
-            return cls(clips, form, store.last(), note=" ".join(notes))
+            return cls(clips, form, store.last(), note=note)
 
     @property
     def spec(self) -> SampleSpec:
