@@ -42,6 +42,11 @@ _COLUMNS = 12  # random numbers per draw
 _LEAST_CHANGE = 1e-3  # of an area, a factor, a turn or radians: what changes a sample by less is taken for nothing
 
 
+def legal_turns(kind: Kind) -> tuple[int, ...]:
+    """Quarter turns after which a sample of this kind is still one: all four of an image, of others none but 0."""
+    return (0, 1, 2, 3) if "rotation" in _LEGAL[kind] else (0,)
+
+
 def legal_transformations(kind: Kind, channels: int) -> tuple[Transformation, ...]:
     """The transformations that make sense for samples of this kind; `grayscale` needs three channels."""
     return tuple(t for t in _LEGAL[kind] if t != "grayscale" or channels == 3)

@@ -16,6 +16,7 @@ from novanda.errors import InputError
 
 Content = Literal["spectrogram", "waveform"]
 Encoding = Literal["mu-law", "float"]
+Levels = Literal["absolute", "relative"]
 Aggregate = Literal["max", "mean", "p95"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
@@ -41,6 +42,9 @@ class AudioForm:
         bands: of the spectrogram, equally wide on Slaney's mel scale from 0 Hz to half of `rate`.
         frames: of the spectrogram; their distance follows, so that they fill the segment from end to end.
         fft: samples in the (Hann) window of a frame.
+        levels: of the spectrogram: "absolute" decibels, so that what is louder than it was is novel; or "relative" to
+            each band's mean over the segment, so that only what changes within a segment is seen. Then neither the
+            gain nor the colour of a microphone matters, and a steady tone that was not there before is not heard.
         encoding: of a waveform: "mu-law" is 256 levels (ITU-T G.711's curve, mu 255, what WaveNet reads), louder than
             full scale cut off; "float" the samples as they are, full scale from -1 to 1.
 
@@ -56,6 +60,7 @@ class AudioForm:
     frames: int = 64
     fft: int = 1024
     encoding: Encoding = "mu-law"
+    levels: Levels = "absolute"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rate", 1_000, 384_000), ("bands", 8, 512), ("frames", 8, 4096), ("fft", 16, 65536)):
@@ -67,7 +72,8 @@ class AudioForm:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
                 raise InputError(f"AudioForm.{name} must be a number of seconds above 0; got {value!r}")
             object.__setattr__(self, name, float(value))
-        for name, choices in (("content", get_args(Content)), ("encoding", get_args(Encoding))):
+        for name, kind in (("content", Content), ("encoding", Encoding), ("levels", Levels)):
+            choices = get_args(kind)
             if getattr(self, name) not in choices:
                 raise InputError(f"AudioForm.{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
         if self.hop < 1 or self.length < 1 or self.length > _MOST_VALUES:
@@ -106,11 +112,15 @@ class AudioForm:
         segment = f"segments of {self.segment_seconds:g} s, one every {self.hop_seconds:g} s, at {self.rate} Hz"
         if self.content == "waveform":
             return f"{segment}, as {'256 mu-law levels' if self.encoding == 'mu-law' else 'floats'}"
-        return f"{segment}, as {self.bands} mel bands by {self.frames} frames (fft {self.fft})"
+        relative = "" if self.levels == "absolute" else ", relative to each band's mean"
+        return f"{segment}, as {self.bands} mel bands by {self.frames} frames (fft {self.fft}){relative}"
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `form_from_json` gives it back."""
-        return {"medium": "audio", **asdict(self)}
+        content = {"medium": "audio", **asdict(self)}
+        if self.levels == "absolute":  # detectors from before there were others stay as they were
+            del content["levels"]
+        return content
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ def form_from_json(content: object) -> Form:
         raise InputError(f"expected how recordings become samples, with the medium 'audio' or 'video'; got {content!r}")
     form: type[Form] = AudioForm if medium == "audio" else VideoForm
     names = {field.name for field in fields(form)}
-    if set(given) != names:
+    if set(given) | {"levels"} & names != names:
         raise InputError(f"{form.__name__} has the fields {sorted(names)}; got {sorted(map(str, given))}")
     return form(**given)
 

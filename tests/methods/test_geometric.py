@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,9 +107,9 @@ def test_the_dirichlet_is_fitted_on_evenly_spaced_normals(monkeypatch: pytest.Mo
     seen: list[Tensor] = []
     real = Geometric._log_responses
 
-    def watched(self: Geometric, model: torch.nn.Module, batch: Tensor) -> Any:
+    def watched(self: Geometric, model: torch.nn.Module, batch: Tensor, places: Sequence[int]) -> Any:
         seen.append(batch)
-        return real(self, model, batch)
+        return real(self, model, batch, places)
 
     monkeypatch.setattr(Geometric, "_log_responses", watched)
     normals = images(0)
@@ -149,5 +150,5 @@ def test_remarks_count_what_was_not_recognised() -> None:
         def forward(self, views: Tensor) -> Tensor:
             return torch.eye(len(TRANSFORMATIONS))[0].expand(len(views), -1)
 
-    found = Geometric().remarks(SaysUnchanged(), {}, torch.zeros(2, 3, 32, 32))
+    found = Geometric().remarks(SaysUnchanged(), {"dirichlet": torch.ones(72, 72)}, torch.zeros(2, 3, 32, 32))
     assert found == [("The net did not recognise 71 of 72 ways in which it was mirrored, moved and turned.",)] * 2

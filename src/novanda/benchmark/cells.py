@@ -11,8 +11,11 @@ from typing import Any, Literal, get_args
 from novanda import methods
 from novanda.errors import InputError
 from novanda.method import Method
+from novanda.recordings import AudioForm
 from novanda.training_options import Training
 
+Budget = Literal["quick", "authors"]
+"""Minutes a cell on one core, or as each method's authors train it; see `studies`."""
 Keepsake = Literal["curve", "embedding", "examples"]
 """What a cell keeps beside scores: AUROC after every epoch; t-SNE of its features; its most and least novel inputs."""
 
@@ -23,7 +26,7 @@ class Cell:
 
     Attributes:
         data_set, normal_class: names as in `datasets`.
-        protocol: a key of `protocols.PROTOCOLS`.
+        protocol: a key of `protocols.PROTOCOLS`, or, of sounds, of `sound_protocols.SOUND_PROTOCOLS` with the set.
         method, training: what a `Detector` takes.
         seed: of the detector.
         image_size: side to which images are resized; None keeps their own.
@@ -31,6 +34,7 @@ class Cell:
             normals are measured too.
         keep: what figures need beside the scores. It is part of the specification, for a line without it can not
             stand in for one with it.
+        recording: of a set of sounds, how these become samples; None for images.
     """
 
     data_set: str
@@ -42,16 +46,19 @@ class Cell:
     image_size: int | None = None
     calibration_fraction: float = 0.0
     keep: tuple[Keepsake, ...] = ()
+    recording: AudioForm | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.keep if name not in get_args(Keepsake)]
         if unknown or len(set(self.keep)) < len(self.keep):
             raise InputError(f"Cell.keep is a tuple of some of {', '.join(get_args(Keepsake))}; got {self.keep!r}")
+        if self.recording is not None and (self.keep or self.image_size is not None):
+            raise InputError("a cell of sounds has no image size, and keeps no pictures; leave image_size and keep out")
 
     def to_json(self) -> dict[str, Any]:
         """The specification alone; device and precision are left out, for they belong to the machine that runs it."""
         training = self.training.filled(self.method.training).to_json()
-        specification = {
+        specification: dict[str, Any] = {
             "data_set": self.data_set,
             "normal_class": self.normal_class,
             "protocol": self.protocol,
@@ -61,8 +68,12 @@ class Cell:
             "image_size": self.image_size,
             "calibration_fraction": self.calibration_fraction,
         }
-        # Left out where it is empty: lines from before it existed keep their keys.
-        return {**specification, "keep": sorted(self.keep)} if self.keep else specification
+        # Left out where there is none: lines from before they existed keep their keys.
+        if self.keep:
+            specification["keep"] = sorted(self.keep)
+        if self.recording is not None:
+            specification["recording"] = self.recording.to_json()
+        return specification
 
     @property
     def key(self) -> str:

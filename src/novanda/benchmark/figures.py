@@ -13,11 +13,11 @@ from statistics import fmean
 
 import numpy as np
 
-from novanda import metrics, pictures
+from novanda import datasets, metrics, pictures
 from novanda.benchmark.convergence import convergence
 from novanda.benchmark.groups import Group, group_runs, in_words
 from novanda.benchmark.published import cifar10_auroc, system, table
-from novanda.benchmark.runs import Run, class_place, data_set_named, data_set_title
+from novanda.benchmark.runs import Run, class_place, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated
 from novanda.errors import DataError, InputError
 from novanda.pictures import Bar, Cost, Trace
@@ -87,7 +87,7 @@ def class_bars(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
 def frontier_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """Mean AUROC against the core-minutes of training, a picture per data set of which every class was run."""
     for data_set in dict.fromkeys(run.data_set for run in runs):
-        known = data_set_named(data_set)
+        known = datasets.named(data_set)
         groups = [
             group
             for group in group_runs([run for run in runs if run.data_set == data_set])

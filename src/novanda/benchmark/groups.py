@@ -11,6 +11,7 @@ from typing import Any
 from novanda.benchmark.runs import Run, method_named
 from novanda.benchmark.tables.table import FAILED, Entry, missing
 from novanda.methods import to_json
+from novanda.recordings import form_from_json
 
 _PROTOCOLS = {
     "one_vs_rest": "protocol 2",
@@ -18,6 +19,8 @@ _PROTOCOLS = {
     "fold": "protocol 1",
     "angle_blocks": "blocks of angles",
     "within_training": "training images only",
+    "rare_sounds": "events before a scene",
+    "rare_sounds_within_training": "events before a scene, training folds only",
 }
 
 
@@ -77,10 +80,12 @@ class Group:
         settings = [in_words(name, value) for name, value in self.settings.items() if name not in without]
         size = self.first.cell.get("image_size")
         held_out = self.first.cell.get("calibration_fraction")
+        sounds = self.first.cell.get("recording")
         parts = [
             *settings,
             budget_in_words(self.first.cell["training"]) if self.first.trained else "no gradient training",
             *([f"at {size} x {size}"] if size else []),
+            *([form_from_json(sounds).described()] if sounds else []),
             *([f"{held_out:g} of the normals held out"] if held_out else []),
             self.protocol,
         ]
@@ -144,7 +149,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
         cell = run.cell
         budget = cell["training"] if run.trained else None
         family = "fold" if is_fold(run) else cell["protocol"]
-        same = (run.method, budget, family, cell.get("image_size"), cell.get("calibration_fraction"))
+        same = (run.method, budget, family, *map(cell.get, ("image_size", "calibration_fraction", "recording")))
         members = found.setdefault(json.dumps(same, sort_keys=True), {})
         repeat = (run.data_set, run.normal_class, cell["seed"], cell["protocol"])
         if repeat not in members or (members[repeat].error is not None and run.error is None):
@@ -158,8 +163,8 @@ def is_fold(run: Run) -> bool:
 
 
 def is_for_choosing(run: Run) -> bool:
-    """Whether it is a measurement on training images alone, by which designs are chosen: no figure of the paper's."""
-    return str(run.cell["protocol"]) == "within_training"
+    """Whether it is a measurement on training data alone, by which designs are chosen: no figure of the paper's."""
+    return str(run.cell["protocol"]).endswith("within_training")
 
 
 def method_title(name: str) -> str:

@@ -1,12 +1,13 @@
 """The protocol of Table 5: learn a scene from what holds no event, find the events in it (DCASE 2017 task 2).
 
-A segment is novel if an annotated event sounds in it, a file if it holds one. Letters: S segments.
+A segment is novel if an annotated event sounds in it, a file if it holds one. Letters: S segments,
+F files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from novanda.sources.choosing import ChosenSegments
 from novanda.timelines import Timeline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RareSoundScores:
     """How well events were found.
 
@@ -28,6 +29,8 @@ class RareSoundScores:
         segments, novel_segments, files, novel_files: how many were scored, and how many of them are novel.
         left_out: files that could not be read whole.
         how: how the score of a file came from those of its segments.
+        novelty, novel: (S,) of the segments in the order of the timelines, higher = more novel, and whether each is.
+        file_novelty, novel_file: (F,) the same of the files.
     """
 
     segment_auroc: float | None
@@ -38,6 +41,10 @@ class RareSoundScores:
     novel_files: int
     left_out: tuple[str, ...]
     how: Aggregate
+    novelty: np.ndarray = field(repr=False)
+    novel: np.ndarray = field(repr=False)
+    file_novelty: np.ndarray = field(repr=False)
+    novel_file: np.ndarray = field(repr=False)
 
 
 def training_segments(mixtures: Sequence[Mixture], form: AudioForm) -> ChosenSegments:
@@ -95,6 +102,10 @@ def rare_sound_scores(timelines: Iterable[Timeline], mixtures: Sequence[Mixture]
         novel_files=int(novel_files.sum()),
         left_out=tuple(left_out),
         how=how,
+        novelty=scores,
+        novel=novel,
+        file_novelty=whole_scores,
+        novel_file=novel_files,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 import resource
@@ -18,71 +17,66 @@ from typing import Any
 import numpy as np
 import torch
 
-from novanda import datasets, metrics
+from novanda import metrics
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.keeping import Curve, keep_pictures
-from novanda.benchmark.protocols import PROTOCOLS, Split
+from novanda.benchmark.tasks import ImageTask, task_of
 from novanda.checkpoint import written_atomically
 from novanda.detector import Detector
-from novanda.errors import InputError
 from novanda.training import has_fast_bf16
 
 RATES = (0.01, 0.05, 0.10)
 """False-alarm rates at which a calibrated cell reports how many test normals it flags."""
 
 
-@lru_cache(maxsize=1)
-def load(data_set: str, root: Path) -> datasets.Labelled:
-    """A data set, read once for all cells in a row that need it."""
-    return datasets.get(data_set).load(root)
-
-
 def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> dict[str, Any]:
     """Train and test one cell, resuming from its checkpoint; writes raw scores and returns the result line."""
-    data_set = datasets.get(cell.data_set)
-    labelled = load(cell.data_set, root)
-    split = PROTOCOLS[cell.protocol](labelled, data_set.label(cell.normal_class))
-    _no_leak(split)
+    task = task_of(cell, root)
     detector = Detector(
         cell.method,
         cell.training,
         seed=cell.seed,
         image_size=cell.image_size,
+        recording=cell.recording,
         calibration_fraction=cell.calibration_fraction,
         false_alarm_rate=min(RATES),
         keep_examples=0,  # a cell keeps its scores, not its detector
     )
     reset_peak_memory()
-    curve = Curve(cell, detector, split, out) if "curve" in cell.keep else None
+    curve = Curve(cell, detector, task.split, out) if isinstance(task, ImageTask) and "curve" in cell.keep else None
     checkpoint = work_file(out, cell.key, "checkpoint")
     resumed = checkpoint.exists()
     started, busy = time.perf_counter(), time.process_time()
-    for epoch in detector.fitting(split.train_images, checkpoint=checkpoint, resume=True, progress=progress):
+    for epoch in detector.fitting(task.train, checkpoint=checkpoint, resume=True, progress=progress):
         if curve is not None:
             curve.note(epoch)
     fit_seconds, fit_busy = time.perf_counter() - started, time.process_time() - busy
     started, busy = time.perf_counter(), time.process_time()
-    scores = detector.novelty_scores(split.test_images)
+    judged = task.judged(detector)
     score_seconds, score_busy = time.perf_counter() - started, time.process_time() - busy
-    arrays = {name: _narrowest(values) for name, values in scores.items()}
+    scores, novel = judged.scores, judged.novel
+    arrays = {name: _narrowest(values) for name, values in scores.items()} | dict(judged.arrays)
     with written_atomically(out / "scores" / f"{cell.key}.npz") as file:
-        np.savez_compressed(file, novel=split.novel, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool there
-    keep_pictures(cell, detector, split, scores, out)
+        np.savez_compressed(file, novel=novel, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool there
+    if isinstance(task, ImageTask):
+        keep_pictures(cell, detector, task.split, scores, out)
     headline = next(iter(scores))
+    sides = scores[headline][~novel], scores[headline][novel]
     return {
         "key": cell.key,
         "cell": cell.to_json(),
         "score": headline,
-        "auroc": {name: metrics.auroc(v[~split.novel], v[split.novel]) for name, v in scores.items()},
-        "average_precision": metrics.average_precision(scores[headline][~split.novel], scores[headline][split.novel]),
-        "fpr_at_95_tpr": metrics.fpr_at_tpr(scores[headline][~split.novel], scores[headline][split.novel]),
-        "equal_error_rate": metrics.equal_error_rate(scores[headline][~split.novel], scores[headline][split.novel]),
-        "false_alarms": _false_alarms(detector, scores[headline][~split.novel]),
+        "auroc": dict(judged.aurocs),
+        "average_precision": metrics.average_precision(*sides),
+        "fpr_at_95_tpr": metrics.fpr_at_tpr(*sides),
+        "equal_error_rate": metrics.equal_error_rate(*sides),
+        "false_alarms": _false_alarms(detector, sides[0]),
         "sizes": {
             "train": detector.training_count_,
-            "calibration": len(split.train_images) - detector.training_count_,
-            "test_normal": int((~split.novel).sum()),
-            "test_novel": int(split.novel.sum()),
+            "calibration": len(task.train) - detector.training_count_,
+            "test_normal": int((~novel).sum()),
+            "test_novel": int(novel.sum()),
+            **judged.sizes,
             "sample": list(detector.spec_.shape),
             "parameters": sum(p.numel() for p in detector.model_.parameters()),
         },
@@ -95,7 +89,7 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
         # Of all threads, so that company on the cores hardly counts; of a resumed cell the earlier part is not known.
         "cpu_seconds": {"fit": None if resumed else round(fit_busy, 2), "score": round(score_busy, 2)},
         "peak_memory_mib": peak_memory_mib(),
-        "data": {"checksum": labelled.checksum, "provenance": labelled.provenance, "standins": labelled.standins},
+        "data": task.data,
         "machine": _machine(detector),
         "versions": {p: version(p) for p in ("novanda", "torch", "numpy", "scikit-learn", "lightning-fabric")},
         "commit": commit(),
@@ -113,17 +107,6 @@ def _narrowest(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     return narrow if np.array_equal(narrow, values) else values
-
-
-def _no_leak(split: Split) -> None:
-    """Refuse a cell whose test set holds one of its training images' very pixels among the novelties."""
-    train, novel = (
-        {hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in images}
-        for images in (split.train_images, split.test_images[split.novel])
-    )
-    both = train & novel
-    if both:
-        raise InputError(f"{len(both)} training images are also test novelties: the labels or the split are wrong")
 
 
 def _false_alarms(detector: Detector, normal: np.ndarray) -> dict[str, Any] | None:

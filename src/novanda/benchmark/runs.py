@@ -60,7 +60,7 @@ class Run:
     @property
     def normal_class(self) -> str:
         """By the name that its data set gives it, whatever alias or number the cell was given."""
-        known, name = data_set_named(self.data_set), str(self.cell["normal_class"])
+        known, name = datasets.named(self.data_set), str(self.cell["normal_class"])
         if known is None:
             return name
         try:
@@ -218,26 +218,21 @@ def method_named(name: str) -> type[Method] | None:
     return next((method for method in methods.METHODS if method.name == name), None)
 
 
-def data_set_named(name: str) -> datasets.DataSet | None:
-    """The data set of this name, or None for one that this version has not."""
-    return next((data_set for data_set in datasets.DATASETS if data_set.name == name), None)
-
-
 def data_set_title(name: str) -> str:
     """How text calls a data set."""
-    known = data_set_named(name)
+    known = datasets.named(name)
     return name if known is None else known.title
 
 
 def data_set_place(name: str) -> tuple[int, str]:
     """A data set's place among all."""
-    names = [data_set.name for data_set in datasets.DATASETS]
+    names = [*(each.name for each in datasets.DATASETS), *(each.name for each in datasets.SOUND_SETS)]
     return (names.index(name) if name in names else len(names), name)
 
 
 def class_place(data_set: str, normal_class: str) -> tuple[int, str]:
     """A class's place in its data set."""
-    known = data_set_named(data_set)
+    known = datasets.named(data_set)
     if known is None or normal_class not in known.classes:
         return (10**6, normal_class)
     return (known.classes.index(normal_class), normal_class)

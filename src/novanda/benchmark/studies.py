@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from novanda import datasets, methods
-from novanda.benchmark.cells import Cell, Keepsake
+from novanda.benchmark.cells import Budget, Cell, Keepsake
+from novanda.benchmark.sound_studies import esc10, esc10_choosing, table5
 from novanda.errors import InputError
 from novanda.method import Method
 from novanda.methods import (
@@ -42,8 +43,6 @@ from novanda.methods import (
     RotNet,
 )
 from novanda.training_options import Training
-
-Budget = Literal["quick", "authors"]
 
 
 class Study(Protocol):
@@ -274,6 +273,7 @@ STUDIES: dict[str, Study] = {
         negatives,
         table3,
         table4,
+        table5,
         figure4,
         figure6,
         gallery,
@@ -281,6 +281,8 @@ STUDIES: dict[str, Study] = {
         core,
         false_alarms,
         norms,
+        esc10,
+        esc10_choosing,
     )
 }
 
@@ -331,7 +333,8 @@ def _known(wanted: set[str], known: set[str], what: str) -> None:
 
 
 def _real_name(data_set: str, name: str) -> str | None:
-    found = datasets.get(data_set)
+    found = datasets.named(data_set)
+    assert found is not None  # a cell's
     wanted = {alias.lower(): real for alias, real in found.aliases.items()}.get(name.lower(), name).lower()
     return next((real for real in found.classes if real.lower() == wanted), None)
 

@@ -87,17 +87,48 @@ class DataSet:
         Raises:
             DataError: no such class; the message lists them.
         """
-        wanted = name.strip().lower()
-        wanted = {alias.lower(): real.lower() for alias, real in self.aliases.items()}.get(wanted, wanted)
-        by_name = {real.lower(): label for label, real in enumerate(self.classes)}
-        if wanted in by_name:
-            return by_name[wanted]
-        if wanted.isascii() and wanted.isdigit() and int(wanted) < len(self.classes):
-            return int(wanted)
-        raise DataError(
-            f"{self.name}: expected one of its classes ({', '.join(self.classes)}) or a number from 0 to "
-            f"{len(self.classes) - 1}; got {name!r}"
-        )
+        return _label(self, name)
+
+
+@dataclass(frozen=True)
+class SoundSet:
+    """A published set of recordings in which events sound before scenes: what it is, not its sound, which is long.
+
+    Attributes:
+        name: as it is typed; title: as it is written in text.
+        classes: the scenes, each of which may be what is normal; aliases: other names for some of them.
+        source: where a person gets it.
+        layout: what has to lie below the root, in words.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    source: str
+    layout: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, name: str) -> int:
+        """The place of a scene given by name or alias (in any case) or by its number, as text.
+
+        Raises:
+            DataError: no such scene; the message lists them.
+        """
+        return _label(self, name)
+
+
+def _label(data_set: DataSet | SoundSet, name: str) -> int:
+    wanted = name.strip().lower()
+    wanted = {alias.lower(): real.lower() for alias, real in data_set.aliases.items()}.get(wanted, wanted)
+    by_name = {real.lower(): label for label, real in enumerate(data_set.classes)}
+    if wanted in by_name:
+        return by_name[wanted]
+    if wanted.isascii() and wanted.isdigit() and int(wanted) < len(data_set.classes):
+        return int(wanted)
+    raise DataError(
+        f"{data_set.name}: expected one of its classes ({', '.join(data_set.classes)}) or a number from 0 to "
+        f"{len(data_set.classes) - 1}; got {name!r}"
+    )
 
 
 def find_root(data_root: str | Path | None = None) -> Path:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from novanda.datasets.dataset import SoundSet
 from novanda.errors import DataError, InputError
 
 SOURCE = "https://doi.org/10.5281/zenodo.401395 (development) and https://doi.org/10.5281/zenodo.1160455 (evaluation)"
@@ -31,6 +32,18 @@ EVENTS = ("babycry", "glassbreak", "gunshot")
 Split = Literal["devtrain", "devtest", "evaltest"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 FAULTY_LIST = "faulty.txt"
+
+DCASE2017 = SoundSet(
+    name="dcase2017",
+    title="DCASE 2017 task 2",
+    classes=SCENES,
+    aliases={"restaurant": "cafe/restaurant", "cafe": "cafe/restaurant"},
+    source=SOURCE,
+    layout=(
+        "TUT-rare-sound-events-2017-development/data/mixture_data/devtrain/ and "
+        "TUT-rare-sound-events-2017-evaluation/data/mixture_data/evaltest/"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,10 @@ def read_mixtures(
         raise InputError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     recipes = sorted(Path(root).glob(f"**/mixture_data/{split}/*/meta/mixture_recipes_{split}_*.yaml"))
     if not recipes:
-        raise DataError(f"{root}: expected mixture_data/{split} somewhere below it; found none; get it from {SOURCE}")
+        raise DataError(
+            f"{root}: expected mixture_data/{split} somewhere below it; found none; get the set from {SOURCE} and "
+            f"unpack it there, so that there are {DCASE2017.layout}"
+        )
     found = [mixture for path in recipes for mixture in _of_recipes(path, split, frozenset(excluded))]
     if scene is None:
         return found

@@ -16,6 +16,7 @@ from novanda.methods.dictionary import Dictionary
 from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.dual_gan import DualGAN
+from novanda.methods.frame_gaussian import FrameGaussian
 from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
 from novanda.methods.gpnd import GPND
@@ -54,6 +55,7 @@ METHODS: tuple[type[Method], ...] = (
     DualGAN,
     GPND,
     AnoGAN,
+    FrameGaussian,
     WaveNet,
     WaveformAutoEncoder,
 )
@@ -75,6 +77,7 @@ __all__ = [
     "AutoEncoder",
     "Dictionary",
     "DualGAN",
+    "FrameGaussian",
     "FrozenFeatures",
     "Geometric",
     "LatentAutoregression",

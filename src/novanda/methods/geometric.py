@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from novanda import losses
-from novanda.augment import translate
+from novanda.augment import legal_turns, translate
 from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
 from novanda.networks import WideResNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
@@ -21,6 +21,7 @@ from novanda.training_options import Training
 TRANSFORMATIONS = tuple(itertools.product((False, True), (0, -1, 1), (0, -1, 1), (0, 1, 2, 3)))
 
 _AT_ONCE = 4
+_KINDS: tuple[Kind, ...] = ("image", "spectrogram")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,15 @@ class Geometric(Method):
     `dirichlet_samples` evenly spaced training images rather than all; moves reflect at the border, as theirs do.
     Scoring takes 72 passes an image.
 
+    A spectrogram can not be turned (see `augment`): there 18 mirrorings x moves are left, in time and in frequency.
+
     When to use it: where RotNet would be used and scoring time matters less than a few points of AUROC; it also looks
     at where things lie in the frame, so normals should be framed alike.
 
     Attributes:
         widening: of the WRN-10: its groups have 16, 32 and 64 channels times this.
         width: channels of the first convolution.
-        views: transformations shown in a step, of 72.
+        views: transformations shown in a step, of 72; of those that there are, at most.
         translation: how far a move goes, as a share of the side: 8 of 32 pixels.
         dirichlet_samples: training images on which the Dirichlet distributions are fitted, at most.
         score: the headline: "dirichlet" or "softmax".
@@ -51,7 +54,7 @@ class Geometric(Method):
 
     name: ClassVar[str] = "geometric"
     title: ClassVar[str] = "Geometric"
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"image"})
+    kinds: ClassVar[frozenset[Kind]] = frozenset(_KINDS)
     sides: ClassVar[tuple[int, ...] | None] = (32, 64, 128)
     training: ClassVar[Training] = Training(epochs=27, batch_size=16, optimizer="adam", learning_rate=1e-3)
 
@@ -71,14 +74,15 @@ class Geometric(Method):
 
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
         """A wide residual net with an output for each transformation."""
-        return WideResNet(spec.channels, len(TRANSFORMATIONS), 10, self.widening, self.width)
+        return WideResNet(spec.channels, len(legal_places(spec.kind)), 10, self.widening, self.width)
 
     def stages(self, model: nn.Module, epochs: int) -> tuple[Stage, ...]:
         """One stage, one player."""
 
         def loss(batch: Batch) -> dict[str, Tensor]:
-            chosen = torch.randperm(len(TRANSFORMATIONS), generator=batch.generator)[: self.views]
-            views = torch.cat([self.transformed(batch.images, place) for place in chosen.tolist()])
+            places = legal_places(batch.kind)
+            chosen = torch.randperm(len(places), generator=batch.generator)[: self.views]
+            views = torch.cat([self.transformed(batch.images, places[number]) for number in chosen.tolist()])
             labels = chosen.repeat_interleave(len(batch.images)).to(views.device)
             return {"transformation": losses.classification_loss(model(views), labels)}
 
@@ -93,21 +97,23 @@ class Geometric(Method):
         return torch.rot90(moved, turns, (2, 3)).contiguous(memory_format=torch.channels_last)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
-        """The Dirichlet parameters of each transformation, (72, 72)."""
+        """The Dirichlet parameters of each of the T transformations that are legal, (T, T): of images (72, 72)."""
+        places = legal_places(normals.spec.kind)
         index = torch.linspace(0, len(normals) - 1, min(len(normals), self.dirichlet_samples)).long()
-        means = torch.zeros(len(TRANSFORMATIONS), len(TRANSFORMATIONS), dtype=torch.float64, device=normals.device)
+        means = torch.zeros(len(places), len(places), dtype=torch.float64, device=normals.device)
         for _, images in normals.walk(even_split(index, normals.batch_size)):
-            for place, log_responses in self._log_responses(model, images):
-                means[place] += log_responses.sum(0) / len(index)
+            for number, log_responses in self._log_responses(model, images, places):
+                means[number] += log_responses.sum(0) / len(index)
         return {"dirichlet": fitted_dirichlet(means).float()}
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
-        """Minus either normality, over all 72 transformations; higher = more novel."""
+        """Minus either normality, over all transformations; higher = more novel."""
         parameters = reference["dirichlet"].double()
+        places = _places_of(parameters)
         softmax, dirichlet = (images.new_zeros(images.shape[0], dtype=torch.float64) for _ in range(2))
-        for place, log_responses in self._log_responses(model, images):
-            softmax -= log_responses[:, place].exp() / len(TRANSFORMATIONS)
-            dirichlet -= (log_responses * (parameters[place] - 1)).sum(1)
+        for number, log_responses in self._log_responses(model, images, places):
+            softmax -= log_responses[:, number].exp() / len(places)
+            dirichlet -= (log_responses * (parameters[number] - 1)).sum(1)
         return headline_first({"dirichlet": dirichlet.float(), "softmax": softmax.float()}, self.score)
 
     def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
@@ -116,20 +122,34 @@ class Geometric(Method):
 
     def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
         """Of how many transformations the net took for others."""
-        responses = self._log_responses(model, images)
-        missed = sum((log_responses.argmax(1) != place).long() for place, log_responses in responses)
-        of = f"of {len(TRANSFORMATIONS)} ways in which it was mirrored, moved and turned"
+        places = _places_of(reference["dirichlet"])
+        responses = self._log_responses(model, images, places)
+        missed = sum((log_responses.argmax(1) != number).long() for number, log_responses in responses)
+        what = "mirrored, moved and turned" if len(places) == len(TRANSFORMATIONS) else "mirrored and moved"
+        of = f"of {len(places)} ways in which it was {what}"
         counts = torch.as_tensor(missed).tolist()
         return [(f"The net did not recognise {count} {of}.",) if count else () for count in counts]
 
-    def _log_responses(self, model: nn.Module, images: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Each transformation's place and the net's log responses (B, 72) to it, float64."""
+    def _log_responses(self, model: nn.Module, images: Tensor, places: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """The number of each of the T transformations at these places, and the log responses (B, T) to it, float64."""
         # All at once would take too much memory; one by one would write the net 72 times into an exported graph.
-        for first in range(0, len(TRANSFORMATIONS), _AT_ONCE):
-            places = range(first, first + _AT_ONCE)
-            logits: Tensor = model(torch.cat([self.transformed(images, place) for place in places]))
-            responses = logits.double().log_softmax(1).view(_AT_ONCE, images.shape[0], len(TRANSFORMATIONS))
-            yield from zip(places, responses, strict=True)
+        for first in range(0, len(places), _AT_ONCE):
+            taken = places[first : first + _AT_ONCE]
+            logits: Tensor = model(torch.cat([self.transformed(images, place) for place in taken]))
+            responses = logits.double().log_softmax(1).view(len(taken), images.shape[0], len(places))
+            yield from zip(range(first, first + len(taken)), responses, strict=True)
+
+
+def legal_places(kind: Kind) -> tuple[int, ...]:
+    """Places in `TRANSFORMATIONS` of those that are legal for this kind."""
+    turns = legal_turns(kind)
+    return tuple(place for place, transformation in enumerate(TRANSFORMATIONS) if transformation[3] in turns)
+
+
+def _places_of(dirichlet: Tensor) -> tuple[int, ...]:
+    """The places whose parameters (T, T) these are: a graph to export knows their number, and no kind."""
+    known = {len(places): places for places in map(legal_places, _KINDS)}
+    return known[dirichlet.shape[0]]
 
 
 def fitted_dirichlet(mean_logs: Tensor, most_steps: int = 1000, tolerance: float = 1e-6) -> Tensor:

@@ -18,13 +18,16 @@ FLOOR = 1e-8
 LOW, HIGH = -80.0, 20.0
 """Decibels that become -1 and +1. They are the same for every detector: taken from the normals, they would let those
 held out take part in what new sounds do not. A sine at full scale reaches 30 dB, +1.2, which nothing clamps."""
+RELATIVE_LOW, RELATIVE_HIGH = -50.0, 50.0
+"""The same for decibels relative to a band's mean, 0 in the middle: 50 dB are 1 either way."""
 _MU = 255.0
 
 
 def spec_of(form: AudioForm) -> SampleSpec:
     """What samples of this form look like."""
     if form.content == "spectrogram":
-        return SampleSpec("spectrogram", 1, form.bands, form.frames, LOW, HIGH, form)
+        low, high = (LOW, HIGH) if form.levels == "absolute" else (RELATIVE_LOW, RELATIVE_HIGH)
+        return SampleSpec("spectrogram", 1, form.bands, form.frames, low, high, form)
     low, high = (0.0, _MU) if form.encoding == "mu-law" else (-1.0, 1.0)
     return SampleSpec("waveform", 1, 1, form.length, low, high, form)
 
@@ -35,7 +38,8 @@ def samples_of(windows: np.ndarray, form: AudioForm) -> np.ndarray:
     float32, or uint8 where they are mu-law levels.
     """
     if form.content == "spectrogram":
-        return log_mel(windows, form)[:, None, ::-1]
+        decibels = log_mel(windows, form)[:, None, ::-1]
+        return decibels if form.levels == "absolute" else decibels - decibels.mean(3, keepdims=True)
     shaped = windows[:, None, None, :]
     return mu_law(shaped) if form.encoding == "mu-law" else shaped.astype(np.float32)
 

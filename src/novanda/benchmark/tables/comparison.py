@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from novanda import datasets
 from novanda.benchmark import published
 from novanda.benchmark.groups import Group, group_runs, is_fold, is_for_choosing, method_title
-from novanda.benchmark.runs import Run, class_place, data_set_named, data_set_title, method_named
+from novanda.benchmark.runs import Run, class_place, data_set_title, method_named
 from novanda.benchmark.tables.ablations import is_ablated
 from novanda.benchmark.tables.table import Entry, Table, missing, text
 from novanda.benchmark.tables.table import published as printed
@@ -150,7 +151,7 @@ def _mean_on(data_set: str, group: Group, score: str | None) -> Entry:
 
 
 def _classes(data_set: str) -> tuple[str, ...]:
-    known = data_set_named(data_set)
+    known = datasets.named(data_set)
     return () if known is None else known.classes
 
 

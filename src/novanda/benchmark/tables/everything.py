@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from novanda import datasets
 from novanda.benchmark.groups import Group, group_runs
-from novanda.benchmark.runs import Run, data_set_named, data_set_title
+from novanda.benchmark.runs import Run, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated, negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import class_tables, table3, table4
 from novanda.benchmark.tables.table import Entry, Table, text
@@ -128,5 +129,5 @@ def _by_data_set(runs: Sequence[Run]) -> Iterator[tuple[str, Group]]:
 
 
 def _mean(data_set: str, group: Group, score: str | None = None) -> Entry:
-    known = data_set_named(data_set)
+    known = datasets.named(data_set)
     return group.mean(group.classes, len(group.classes if known is None else known.classes), score)

@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from novanda import datasets
 from novanda.benchmark import published
 from novanda.benchmark.groups import Group, group_runs, is_fold, is_for_choosing
-from novanda.benchmark.runs import Run, data_set_named, data_set_title
+from novanda.benchmark.runs import Run, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated
 from novanda.benchmark.tables.table import Entry, Table, missing, text
 from novanda.benchmark.tables.table import published as printed
@@ -57,7 +58,7 @@ def measured_table(kind: type[Method], runs: Sequence[Run]) -> Table:
         mine = [run for run in runs if run.data_set == data_set]
         for group in _groups(kind, mine):
             classes = group.classes
-            whole = data_set_named(data_set)
+            whole = datasets.named(data_set)
             named = f"all {len(classes)}" if whole and len(classes) == len(whole.classes) else str(len(classes))
             floor = _floor(mine, group)
             means = [floor[name] for name in classes if name in floor]
