@@ -20,6 +20,7 @@ from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
+from novanda.benchmark.tables.sounds import esc10, esc10_means, table5
 from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.methods import METHODS
 from novanda.training import Epoch
@@ -33,7 +34,9 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
     "false alarms": (study.false_alarm_table, "core"),
     "norms": (study.norms_table, "norms"),
 }
-PAPER = {each.__name__: each for each in (table1, table2, negatives_grid, table3, table4)}  # of every folder's lines
+PAPER = {  # of every folder's lines
+    each.__name__: each for each in (table1, table2, negatives_grid, table3, table4, table5, esc10, esc10_means)
+}
 PAGES = ("results", "paper", "benchmark", "service")
 LATEST = {  # a file whose last line is shown, and what makes its table and its facts
     "speed": (speed_table, speed_facts),

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import soundfile
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -44,15 +45,27 @@ from novanda.detector import Detector
 from novanda.export import export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
+from novanda.recordings import AudioForm
 from novanda.samples import Normals, SampleSpec
 from novanda.sources import ArraySource
 from novanda.training import Epoch, Training, has_fast_bf16, seeded, train
 
 SPEC = SampleSpec("image", 3, 32, 32)
-PACKAGES = ("novanda", "torch", "numpy", "scikit-learn", "lightning-fabric", "kornia", "onnxruntime")
+PACKAGES = (
+    "novanda",
+    "torch",
+    "numpy",
+    "scikit-learn",
+    "lightning-fabric",
+    "kornia",
+    "onnxruntime",
+    "soundfile",
+    "soxr",
+)
 DTYPES = {"bf16": torch.bfloat16, "32": torch.float32}
 CONVOLUTIONS = ((64, 32), (128, 16), (256, 8))
 """Channels and side of the 3 x 3 convolutions whose best rate is taken for the machine's peak; each costs the same."""
+SOUND_RATE = 44_100
 PATIENCE_SECONDS = 15.0
 """After this long no repetition is added: bfloat16 without hardware for it can be a hundred times slower."""
 
@@ -79,9 +92,11 @@ class Sizes:
     """Images in a scored batch."""
     single: int = 60
     """Images scored one by one."""
+    sounds: tuple[int, int] = (60, 3600)
+    """Seconds of the short and of the long recording that are scored."""
 
 
-QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=32, scored=8, single=3)
+QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=32, scored=8, single=3, sounds=(4, 12))
 """Only shows that everything runs: its figures mean nothing."""
 
 
@@ -340,6 +355,45 @@ def memory_of_training(names: Sequence[str], quick: bool, threads: int | None) -
         return dict(zip(names, pool.map(measure, names), strict=True))
 
 
+def write_hiss(path: Path, seconds: int) -> None:
+    """A 16-bit WAV file of noise at 44.1 kHz, written a second at a time: a long one needs no memory here either."""
+    generator = np.random.default_rng(seconds)
+    with soundfile.SoundFile(path, "w", samplerate=SOUND_RATE, channels=1, format="WAV", subtype="PCM_16") as file:
+        for _ in range(seconds):
+            file.write(generator.normal(0, 0.1, SOUND_RATE).astype(np.float32))
+
+
+def sound_here(seconds: int) -> dict[str, float]:
+    """How long scoring a recording takes on one thread, decoding, resampling and spectrograms included, and memory."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        normal, scored = Path(folder) / "normal.wav", Path(folder) / "scored.wav"
+        write_hiss(normal, 40)
+        detector = Detector(methods.PCA(components=8), recording=AudioForm(), calibration_fraction=0.0).fit(normal)
+        write_hiss(scored, seconds)
+        before = peak_mib()
+        started = time.perf_counter()
+        (timeline,) = detector.timelines([scored])
+        taken = time.perf_counter() - started
+    return {
+        "recording_seconds": seconds,
+        "segments": len(timeline.novelty),
+        "score_seconds": rounded(taken),
+        "times_real_time": rounded(seconds / taken),
+        "before": before,
+        "peak": peak_mib(),
+    }
+
+
+def sound_scoring(sizes: Sizes) -> dict[str, dict[str, float]]:
+    """`sound_here` of a short and of a long recording, each in a process of its own, one after the other."""
+    found = {}
+    for name, seconds in zip(("short", "long"), sizes.sounds, strict=True):
+        command = [sys.executable, __file__, "--sound-of", str(seconds)]
+        found[name] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # The whole line
 
@@ -369,6 +423,8 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
     learned = learned_methods()
     say("memory")
     memory = memory_of_training([method.name for method in learned], quick, threads)
+    say("a recording of an hour")
+    sound = sound_scoring(sizes)
     # Measured before and after, so that a peak taken in a busy minute does not flatter the training.
     say("convolutions")
     rates = [convolution_rates(sizes)]
@@ -411,6 +467,7 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
         "augmentation": augmentation,
         "scoring": scoring,
         "exported": scoring_exported,
+        "sound": sound,
         "bf16_score_differences": differences,
         "seconds": rounded(time.perf_counter() - began),
     }
@@ -447,6 +504,10 @@ def table(line: Mapping[str, Any]) -> Table:
             row(f"{part} {name}, batch {sizes['scored']}", "images/s", found["images_per_second"])
             latency = found["latency_ms"]
             row(f"{part} {name}, one image", "ms", latency, f"95th percentile {latency['percentile_95']:.4g}")
+    for found in line["sound"].values():
+        what = f"a recording of {found['recording_seconds']} s, one thread"
+        also = f"peak memory {found['peak']:.0f} MiB, {found['before']:.0f} before"
+        made.add_row(what, "times real time", f"{found['times_real_time']:.4g}", "", "", also)
     for name, scores in line["bf16_score_differences"].items():
         for score, values in scores.items():
             also = f"relative {values['relative']:.2g}, {values['deviations']:.2g} standard deviations"
@@ -463,6 +524,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="only show that it runs; the figures mean nothing")
     parser.add_argument("--threads", type=int, help="of torch; left out, torch's own choice")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # how this file calls itself
+    parser.add_argument("--sound-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.threads is not None:
         if given.threads < 1:
@@ -471,6 +533,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = QUICK if given.quick else Sizes()
     if given.memory_of is not None:
         sys.stdout.write(json.dumps(memory_here(given.memory_of, sizes)))
+        return 0
+    if given.sound_of is not None:
+        sys.stdout.write(json.dumps(sound_here(given.sound_of)))
         return 0
     progress = Console(stderr=True)
     line = measure_all(sizes, given.quick, given.threads, lambda what: progress.print(f"measuring {what}", style="dim"))

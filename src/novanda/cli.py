@@ -21,6 +21,7 @@ from novanda.commands.benching import bench
 from novanda.commands.calibrating import calibrate, drift
 from novanda.commands.explaining import explain
 from novanda.commands.exporting import export
+from novanda.commands.figures import figure5
 from novanda.commands.fitting import fit, fit_command
 from novanda.commands.looking import doctor, download, inspect, list_names
 from novanda.commands.mixing import mix
@@ -79,6 +80,7 @@ def _parsed(given: Sequence[str]) -> Callable[[], int]:
         "drift": drift,
         "export": export,
         "mix": mix,
+        "figure5": figure5,
         "list": list_names,
         "download": download,
         "bench": bench,

@@ -10,11 +10,13 @@ from novanda.pictures.drawing import png, save
 from novanda.pictures.explaining import explanation_sheet
 from novanda.pictures.measured import Bar, Cost, auroc_bars, embedding_maps, frontier
 from novanda.pictures.sheets import example_sheet, score_histogram, score_sheet
+from novanda.pictures.spectrograms import SpectrogramPanel, spectrogram_sheet
 from novanda.pictures.timelines import TimelineBand, timeline_sheet
 
 __all__ = [
     "Bar",
     "Cost",
+    "SpectrogramPanel",
     "TimelineBand",
     "Trace",
     "auroc_bars",
@@ -28,6 +30,7 @@ __all__ = [
     "save",
     "score_histogram",
     "score_sheet",
+    "spectrogram_sheet",
     "timeline_sheet",
     "training_curves",
 ]

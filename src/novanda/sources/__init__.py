@@ -30,7 +30,7 @@ from novanda.sources.finding import (
     find_videos,
 )
 from novanda.sources.images import ImageFiles, decode, resize
-from novanda.sources.sounds import SoundFiles, sound_envelope
+from novanda.sources.sounds import SoundFiles, sound_envelope, sound_spectrogram
 from novanda.sources.videos import VideoFiles
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "read_each",
     "resize",
     "sound_envelope",
+    "sound_spectrogram",
 ]
 
 FORM_OF_NAMES = "name:class[:split], for instance cifar10:ship or mnist:not-3:test"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ from novanda.recordings import AudioForm, Span
 from novanda.samples import SampleSpec
 from novanda.sources.finding import PathLike, Purpose, find_sounds, named_or_found
 from novanda.sources.segmenting import Cutter
-from novanda.sources.spectrograms import samples_of, spec_of
+from novanda.sources.spectrograms import band_hertz, log_mel, samples_of, spec_of
 from novanda.sources.tapes import Tape
 
 _BATCH = 32  # segments made at a time
+_PICTURED = AudioForm(bands=128, fft=2048)  # twice as fine as what is learned from
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,25 @@ def sound_envelope(path: Path, places: int = 1000) -> tuple[float, np.ndarray]:
             return tape.seconds, envelope
     except DataError:
         return 0.0, np.zeros((0, 2), dtype=np.float32)
+
+
+def sound_spectrogram(path: Path, most_seconds: float = 60.0) -> tuple[float, np.ndarray, np.ndarray]:
+    """The spectrogram of a file's beginning, for a picture.
+
+    Returns:
+        How many seconds of it; decibels (128, frames), the lowest band in row 0; the middle of each band in hertz.
+
+    Raises:
+        DataError: it is no sound, too short for a spectrogram, or can not be read so far.
+    """
+    with Tape(path) as tape:
+        seconds = min(tape.seconds, most_seconds)
+        frames = int((seconds * _PICTURED.rate - _PICTURED.fft) // _PICTURED.fft * 4)
+        if frames < 8:
+            raise DataError(f"{path}: expected at least 0.3 s of sound; it has {seconds:.3g} s; give a longer file")
+        form = replace(_PICTURED, segment_seconds=seconds, hop_seconds=seconds, frames=min(frames, 1000))
+        window = _window(tape, Cutter(form, tape.rate), 0)
+    return seconds, log_mel(window[None], form)[0], band_hertz(form.rate, form.bands)
 
 
 def _listed(path: Path, form: AudioForm) -> Recording:

@@ -92,6 +92,12 @@ def mel_filters(rate: int, fft: int, bands: int) -> np.ndarray:
     return result
 
 
+def band_hertz(rate: int, bands: int) -> np.ndarray:
+    """The frequency in the middle of each of the `mel_filters`, (bands,), rising."""
+    middles: np.ndarray = _hertz(np.linspace(0, _mel(rate / 2), bands + 2))[1:-1]
+    return middles
+
+
 _LINEAR, _BREAK, _FACTOR = 200 / 3, 1000.0, float(np.log(6.4)) / 27  # hertz a mel; hertz; logarithm a mel
 
 

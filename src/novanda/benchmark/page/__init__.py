@@ -21,7 +21,7 @@ from novanda.benchmark.groups import Group
 from novanda.benchmark.runs import Run, data_set_title
 from novanda.benchmark.tables.table import Entry, Table
 
-_PAPERS = ("table1", "table2", "negatives_grid", "table3", "table4")
+_PAPERS = ("table1", "table2", "negatives_grid", "table3", "table4", "table5")
 _LONG = ("history", "curve")  # lists in a result line that are shown with one entry a line
 _FEW = 6  # names in a row of facts
 

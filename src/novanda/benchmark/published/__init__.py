@@ -1,7 +1,7 @@
 """The paper's published figures, as data: Tables 1 to 6 of Chen et al., IJCAI 2021.
 
 They are printed beside ours and never mixed with them. Slips in the print are noted, not mended: see `slips`.
-`systems.csv` says which method of ours is which row of Tables 3 and 4, and what is known of how a row came about.
+`systems.csv` says which method of ours is which row of Tables 3 to 5, and what is known of how a row came about.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from importlib.resources import files
 CIFAR10_COLUMNS = {"airplane": "plane", "automobile": "car"}
 """Columns of Table 3 that bear another name than the CIFAR-10 class."""
 
+DCASE_SCENES = {"restaurant": "cafe/restaurant"}
+"""Rows of Table 5 that bear another name than the scene of DCASE 2017."""
+
 ROUNDING = 0.001
 """A printed mean may differ by this from the mean of printed entries: half a unit of the last digit on either side."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of Tables 3 and 4.
+    """A row of Tables 3 and 4, or a column of Table 5.
 
     Attributes:
         row: its name in print.
@@ -41,7 +44,7 @@ def table(name: str) -> list[dict[str, str]]:
 
 
 def system(row: str) -> System:
-    """What is known of a row of Tables 3 and 4."""
+    """What is known of a row of Tables 3 and 4, or of a column of Table 5."""
     found = next(line for line in table("systems") if line["row"] == row)
     return System(row, found["method"] or None, found["score"] or None, found["remark"])
 
