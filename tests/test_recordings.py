@@ -35,6 +35,7 @@ def test_the_defaults_make_a_square_that_every_network_takes() -> None:
         ({"segment_seconds": 0.05}, "do not fit in 800 samples"),
         ({"content": "melody"}, "content must be one of spectrogram, waveform"),
         ({"encoding": "a-law"}, "encoding must be one of mu-law, float"),
+        ({"levels": "loud"}, "levels must be one of absolute, relative"),
     ],
 )
 def test_what_can_not_be_is_refused(wrong: dict[str, Any], said: str) -> None:
@@ -65,6 +66,7 @@ def test_what_can_not_be_of_video_is_refused(wrong: dict[str, Any], said: str) -
     [
         AudioForm(),
         AudioForm(content="waveform", encoding="float", segment_seconds=0.256),
+        AudioForm(levels="relative"),
         VideoForm(),
         VideoForm(side=64, interval=1, hop_seconds=2, frame_rate=10),
     ],
@@ -88,6 +90,8 @@ def test_json_gives_the_form_and_the_spec_back(form: Form) -> None:
         {**AudioForm().to_json(), "medium": "video"},
         {**VideoForm().to_json(), "side": 10**9},
         {**AudioForm().to_json(), "more": 1},
+        {**AudioForm().to_json(), "levels": ["relative"]},
+        {**VideoForm().to_json(), "levels": "relative"},
         {**AudioForm().to_json(), "rate": "16000"},
         {**AudioForm().to_json(), "segment_seconds": 10**400},
     ],
@@ -95,6 +99,12 @@ def test_json_gives_the_form_and_the_spec_back(form: Form) -> None:
 def test_hostile_json_is_refused(hostile: Any) -> None:
     with pytest.raises(InputError):
         form_from_json(hostile)
+
+
+def test_a_form_from_before_levels_could_be_relative_is_read_as_it_was() -> None:
+    content = AudioForm(rate=8_000).to_json()
+    assert "levels" not in content
+    assert form_from_json(content) == AudioForm(rate=8_000, levels="absolute")
 
 
 def test_a_spec_must_have_the_shape_that_its_form_makes() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from novanda.detector import Detector
 from novanda.errors import InputError
 from novanda.methods import Geometric
-from novanda.methods.geometric import TRANSFORMATIONS, fitted_dirichlet
+from novanda.methods.geometric import TRANSFORMATIONS, fitted_dirichlet, legal_places
 from novanda.training import Training
 
 TRAINING = Training(epochs=1, batch_size=16, device="cpu", precision="32")
@@ -68,6 +68,33 @@ def test_scores_by_loop() -> None:
             dirichlet -= sum((parameters[place] - 1) * np.log(responses))
         assert found["softmax"][number] == pytest.approx(softmax, rel=1e-4)
         assert found["dirichlet"][number] == pytest.approx(dirichlet, rel=1e-4)
+
+
+def test_a_spectrogram_is_never_turned() -> None:
+    kept = legal_places("spectrogram")
+    assert [TRANSFORMATIONS[place] for place in kept] == [each for each in TRANSFORMATIONS if each[3] == 0]
+    assert len(kept) == 18
+    assert legal_places("image") == tuple(range(72))
+    normals = images(0)[..., :1]
+    detector = Detector(SMALL, TRAINING, calibration_fraction=0).fit(normals, kind="spectrogram")
+    parameters = detector.reference_["dirichlet"].double().numpy()
+    assert parameters.shape == (18, 18)
+    fresh = images(1, 2)[..., :1]
+    found = detector.novelty_scores(fresh)
+    for number, image in enumerate(fresh.transpose(0, 3, 1, 2) / 127.5 - 1):
+        softmax, dirichlet = 0.0, 0.0
+        for row, place in enumerate(kept):
+            view = torch.from_numpy(by_numpy(image, place, 8).copy()).float()[None]
+            with torch.inference_mode():
+                responses = special.softmax(detector.model_(view)[0].double().numpy())
+            softmax -= responses[row] / 18
+            dirichlet -= sum((parameters[row] - 1) * np.log(responses))
+        assert found["softmax"][number] == pytest.approx(softmax, rel=1e-4)
+        assert found["dirichlet"][number] == pytest.approx(dirichlet, rel=1e-4)
+    scaled = torch.from_numpy((fresh.transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32))
+    with torch.inference_mode():
+        said = detector.method_.remarks(detector.model_, detector.reference_, scaled)
+    assert all("of 18 ways in which it was mirrored and moved" in sentence for each in said for sentence in each)
 
 
 def test_dirichlet_parameters_are_recovered() -> None:

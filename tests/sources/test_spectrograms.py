@@ -10,7 +10,7 @@ import pytest
 
 from novanda.errors import InputError
 from novanda.recordings import AudioForm
-from novanda.sources.spectrograms import log_mel, mel_filters, mu_law, samples_of, spec_of
+from novanda.sources.spectrograms import band_hertz, log_mel, mel_filters, mu_law, samples_of, spec_of
 
 
 def sounds(count: int, length: int, seed: int = 0) -> np.ndarray:
@@ -45,6 +45,27 @@ def test_decibels_are_librosas(form: AudioForm) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
     assert (found[2] == found[2, 0, 0]).all()
     assert found[2, 0, 0] == pytest.approx(-80), "digital silence is the floor"
+
+
+def test_relative_levels_know_neither_gain_nor_colour() -> None:
+    form, absolute = AudioForm(levels="relative"), AudioForm()
+    windows = sounds(4, form.length)
+    windows[:2] *= 0.3 / np.abs(windows[:2]).max()
+    found, decibels = samples_of(windows, form), samples_of(windows, absolute)
+    for sample, picture in zip(found[:, 0], decibels[:, 0], strict=True):
+        for band, levels in zip(sample, picture, strict=True):
+            np.testing.assert_allclose(band, levels - sum(levels.tolist()) / len(levels), atol=1e-4)
+    loud = windows[:1] / 0.3
+    np.testing.assert_allclose(samples_of(loud, form), samples_of(0.5 * loud, form), atol=2e-3)
+    assert np.abs(samples_of(loud, absolute) - samples_of(0.5 * loud, absolute)).min() > 6
+    spec = spec_of(form)
+    assert (spec.low, spec.high) == (-50, 50), "no change is 0, the middle"
+
+
+def test_the_middle_of_each_band_is_where_its_filter_is_highest() -> None:
+    middles = band_hertz(16_000, 64)
+    filters = librosa.filters.mel(sr=16_000, n_fft=16_384, n_mels=64)
+    np.testing.assert_allclose(middles, filters.argmax(1) * 16_000 / 16_384, atol=16_000 / 16_384)
 
 
 @pytest.mark.parametrize(("rate", "fft", "bands"), [(16_000, 1024, 64), (44_100, 2048, 128), (8_000, 512, 20)])
