@@ -32,6 +32,7 @@ demo: $(READY)
 pump: $(READY)
 	$(BIN)/python examples/pump.py
 	cp demo/pump/timeline.png docs/pictures/timeline.png
+	cp demo/pump/figure5.png docs/pictures/figure5.png
 
 # Of the demo's detector: an eight, and two digits it has never seen.
 explain: demo
@@ -79,6 +80,7 @@ results: $(READY)
 	  $(BENCH) $$study --out benchmarks/ablation --classes plane,car --seeds 0,1 --jobs 2 || exit $$?; done
 	for study in gallery figure4 figure6; do $(BENCH) $$study --out benchmarks/figures --jobs 2 || exit $$?; done
 	$(BENCH) table4 --out benchmarks/table4 --jobs 2
+	$(BENCH) esc10 --out benchmarks/esc10 --jobs 2
 	$(BENCH) table3 --methods nda --budget authors --out benchmarks/table3 --jobs 2
 
 readme: $(READY)

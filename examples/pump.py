@@ -48,10 +48,11 @@ def main() -> int:
          "--out", str(HERE / "pump.novanda")],
         ["score", str(HERE / "pump.novanda"), *today, "--out", str(HERE / "scores.csv"),
          "--timeline", str(HERE / "timeline.png")],
+        ["figure5", today[0], today[2], "--out", str(HERE / "figure5.png")],
     ):  # fmt: skip
         sys.stdout.write(f"\n$ novanda {' '.join(words)}\n")
         code = code or novanda(words)
-    sys.stdout.write(f"\nLook at {HERE / 'timeline.png'}.\n")
+    sys.stdout.write(f"\nLook at {HERE / 'timeline.png'} and {HERE / 'figure5.png'}.\n")
     return code
 
 

@@ -258,7 +258,7 @@ def test_inspect(run: Run, digits: Path, broken: Path, tmp_path: Path) -> None:
     ("what", "names"),
     [
         ("methods", ["nda", "pca", "nearest_neighbour", "ocsvm", "auto_encoder", "rotnet"]),
-        ("datasets", ["cifar10", "mnist", "fashion_mnist", "coil20", "coil100"]),
+        ("datasets", ["cifar10", "mnist", "fashion_mnist", "coil20", "coil100", "dcase2017", "esc10"]),
         ("studies", ["core", "false_alarms"]),
     ],
 )

@@ -88,7 +88,7 @@ def test_the_page_on_sound_does_what_it_says(tmp_path: Path, monkeypatch: pytest
             words = shlex.split(line, comments=True)
             assert main(words[1:]) == 0, line
             ran.append(words[1])
-    assert ran == ["inspect", "fit", "score", "evaluate", "explain", "mix"]
+    assert ran == ["inspect", "fit", "score", "evaluate", "explain", "mix", "figure5"]
     assert Path("timeline.png").is_file()
 
 

@@ -83,12 +83,17 @@ def list_names(
             default = " (default)" if method.name == DEFAULT_METHOD else ""
             print_line(f"{method.name:18} {method.title}{default}: {first_line(method)} Takes {takes}.")
     elif what == "datasets":
-        from novanda.datasets import DATASETS
+        from novanda.datasets import DATASETS, SOUND_SETS
 
         for data_set in DATASETS:
             print_line(
                 f"{data_set.name:14} {data_set.title}, {data_set.kind}: {shown_names(data_set.classes)}. "
                 f"{data_set.source}"
+            )
+        for sounds in SOUND_SETS:
+            print_line(
+                f"{sounds.name:14} {sounds.title}, sounds for `novanda bench`: {shown_names(sounds.classes)}. "
+                f"{sounds.source}"
             )
     else:
         from novanda.benchmark.studies import STUDIES
