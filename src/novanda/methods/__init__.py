@@ -16,6 +16,7 @@ from novanda.methods.dictionary import Dictionary
 from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.dual_gan import DualGAN
+from novanda.methods.flagship import Novanda
 from novanda.methods.frame_gaussian import FrameGaussian
 from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
@@ -34,6 +35,7 @@ from novanda.methods.waveform_auto_encoder import WaveformAutoEncoder
 from novanda.methods.wavenet import WaveNet
 
 METHODS: tuple[type[Method], ...] = (
+    Novanda,
     NDA,
     PCA,
     NearestNeighbour,
@@ -82,6 +84,7 @@ __all__ = [
     "Geometric",
     "LatentAutoregression",
     "NearestNeighbour",
+    "Novanda",
     "RotNet",
     "RotationTranslation",
     "WaveNet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from novanda.benchmark import published
-from novanda.benchmark.groups import Group, group_runs, is_for_choosing
+from novanda.benchmark.groups import Group, budget_in_words, group_runs, in_words, is_for_choosing
 from novanda.benchmark.runs import Run, method_named
 from novanda.benchmark.sound_studies import esc10 as esc10_cells
 from novanda.benchmark.tables.ablations import is_ablated
@@ -13,6 +13,7 @@ from novanda.benchmark.tables.table import Entry, Table, missing, text
 from novanda.benchmark.tables.table import published as printed
 from novanda.datasets.dcase2017 import SCENES
 from novanda.datasets.esc10 import ESC10
+from novanda.recordings import form_from_json
 
 LEVELS = ("segment", "file")
 RATIOS = (-6, 0, 6)
@@ -37,8 +38,10 @@ def table5(runs: Sequence[Run]) -> Table:
         ours = [group for group in groups if group.method == method]
         rows += [row for group in ours for row in _measured(group, name)]
         shown += ours
-        if method is not None and method_named(method) is not None and not ours:
-            rows.append((text(name), missing(), text(""), text(""), *[missing()] * (len(SCENES) + 1)))
+        kind = None if method is None else method_named(method)
+        if kind is not None and not ours:
+            lacking = missing() if kind.kinds & {"spectrogram", "waveform"} else missing("takes no sound")
+            rows.append((text(name), lacking, text(""), text(""), *[lacking] * (len(SCENES) + 1)))
     rows += [row for group in groups if group not in shown for row in _measured(group, group.title)]
     notes = (
         f"{_RECIPE} Which of the two the paper's figures are of is not said; the published mean is that of the column. "
@@ -80,14 +83,25 @@ def _esc10(runs: Sequence[Run], name: str, scenes: Sequence[str | None]) -> Tabl
         for ratio in RATIOS
         for level in LEVELS
     ]
-    budgets = "; ".join(f"{group.title}: {group.description()}" for group in groups)
     notes = (
         "Learned from the clips of folds 1 to 4, tested on what `novanda mix` makes of fold 5: baby cry, dog bark, "
         f"sneeze and rooster mixed in at -6, 0 and 6 dB. {_RECIPE} Nothing was chosen on fold 5.",
-        f"{budgets}.",
+        *_budgets(groups),
     )
     header = ("background", "event to background", "AUROC of", *(group.title for group in groups))
     return Table(name, "ESC-10: events before six backgrounds", header, tuple(rows) if groups else (), notes, words=3)
+
+
+def _budgets(groups: Sequence[Group]) -> Iterator[str]:
+    """How sound became samples, with the methods that heard it so and their settings: a sentence for each form."""
+    by_form: dict[str, list[str]] = {}
+    for group in groups:
+        recording, training = group.first.cell.get("recording"), group.first.cell["training"]
+        form = form_from_json(recording).described() if recording else "sound"
+        settings = [in_words(name, value) for name, value in group.settings.items()]
+        settings.append(budget_in_words(training) if group.first.trained else "no gradient training")
+        by_form.setdefault(form, []).append(f"{group.title} ({', '.join(settings)})")
+    yield from (f"{form[0].upper()}{form[1:]}: {', '.join(names)}." for form, names in by_form.items())
 
 
 def _groups(runs: Sequence[Run], data_set: str) -> list[Group]:
