@@ -26,7 +26,7 @@ from novanda.cli import main
 from novanda.detector import Detector
 
 COMMANDS = (
-    *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift", "export", "mix", "serve"),
+    *("inspect", "fit", "score", "evaluate", "explain", "calibrate", "drift", "export", "mix", "figure5", "serve"),
     *("list", "download", "bench", "report", "doctor"),
 )
 PROGRAM = "import sys; from novanda.cli import main; sys.exit(main())"

@@ -23,8 +23,9 @@ from novanda.benchmark.engines import run_cells
 from novanda.benchmark.protocols import PROTOCOLS, Split, angle_blocks, one_vs_rest
 from novanda.benchmark.results import append_result, read_results
 from novanda.benchmark.running import RATES, run_cell
+from novanda.benchmark.sound_protocols import SOUND_PROTOCOLS
 from novanda.benchmark.studies import STUDIES
-from novanda.datasets import Labelled
+from novanda.datasets import DataSet, Labelled
 from novanda.errors import DataError, InputError, Interrupted
 from novanda.method import Method
 from novanda.methods import NDA, OCSVM, PCA, AutoEncoder, NearestNeighbour
@@ -194,10 +195,16 @@ def test_studies_name_what_exists(name: str) -> None:
     assert cells
     assert len({cell.key for cell in cells}) == len(cells), "no cell twice"
     for cell in cells:
-        data_set = datasets.get(cell.data_set)
+        data_set = datasets.named(cell.data_set)
+        assert data_set is not None
         data_set.label(cell.normal_class)
-        assert cell.protocol in PROTOCOLS
-        assert data_set.kind in cell.method.kinds
+        if cell.recording is None:
+            assert isinstance(data_set, DataSet)
+            assert cell.protocol in PROTOCOLS
+            assert data_set.kind in cell.method.kinds
+        else:
+            assert (cell.data_set, cell.protocol) in SOUND_PROTOCOLS
+            assert cell.recording.content in cell.method.kinds
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -43,14 +43,15 @@ def test_distances_are_scipys(share: float, counted: int) -> None:
 def test_bands_that_never_change_are_no_reason_to_fail() -> None:
     normals = pictures(0, 10)
     normals[:, :, 4] = 0.5
-    detector = Detector(FrameGaussian(), calibration_fraction=0).fit(normals, kind="spectrogram")
+    method = FrameGaussian()
+    detector = Detector(method, calibration_fraction=0).fit(normals, kind="spectrogram")
     changed = normals[:2].copy()
     changed[1] = changed[0]
     changed[1, :, 4] += 0.2
     first, second = detector.novelty_score(changed)
     assert np.isfinite(first)
     moved = 2 * 0.2 / (detector.spec_.high - detector.spec_.low)
-    ridges = moved / detector.method_.ridge
+    ridges = moved / method.ridge
     assert second - first > 0.9 * ridges**2 / 12, "the band alone, with no more deviation than the ridge"
 
 
