@@ -29,9 +29,23 @@ def root(tmp_path: Path) -> Path:
 def test_clips_are_chosen_by_category_and_fold(root: Path) -> None:
     clips = read_clips(root)
     assert len(clips.all) == 50
-    found = [path.name for path in clips.chosen("Sea waves", 1, 2)]
-    assert found == ["001_1-A.ogg", "001_2-A.ogg"]
+    found = clips.chosen("Sea waves", 1, 2)
+    assert [clip.name for clip in found] == ["001_1-A.ogg", "001_2-A.ogg"]
+    assert all(clip.path.read_bytes().startswith(b"1 ") for clip in found)
     assert clips.chosen("Cow", 1) == []
+
+
+def test_the_layout_as_published_gives_the_same_clips(root: Path, tmp_path: Path) -> None:
+    flat = read_clips(root)
+    for clip in flat.all:
+        number, _, name = clip.name.partition("_")
+        place = tmp_path / "published" / "ESC-10" / f"{number} - {clip.category}" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(clip.path.read_bytes())
+    (tmp_path / "published" / "ESC-10" / "README.md").write_text("ESC-10")
+    published = read_clips(tmp_path / "published")
+    assert [(c.name, c.category, c.fold) for c in published.all] == [(c.name, c.category, c.fold) for c in flat.all]
+    assert published.checksum == flat.checksum
 
 
 def test_the_checksum_is_of_contents_and_of_what_is_said_of_them(root: Path) -> None:
@@ -48,7 +62,7 @@ def test_the_checksum_is_of_contents_and_of_what_is_said_of_them(root: Path) -> 
 
 
 def test_what_is_missing_is_named_with_where_to_get_it(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nothing/ESC-10/meta.csv: expected .*audio.*; it is missing; get it from"):
+    with pytest.raises(DataError, match=r"nothing/ESC-10: expected .*Dog bark.*audio.*; there is neither; get the set"):
         read_clips(tmp_path / "nothing")
     (root / "ESC-10" / "audio" / "004_3-A.ogg").unlink()
     with pytest.raises(DataError, match=r"expected .*004_3-A.ogg, which is not there; get the set from http"):

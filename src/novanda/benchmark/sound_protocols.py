@@ -68,13 +68,13 @@ def esc10(root: Path, scene: str, train: tuple[int, ...], test: int) -> SoundSpl
     The mixtures lie in a temporary folder, which goes when nothing needs the split any more.
     """
     clips = read_clips(root)
-    normals = clips.chosen(SCENES[scene], *train)
+    normals = [clip.path for clip in clips.chosen(SCENES[scene], *train)]
     place = Path(mkdtemp(prefix="novanda-esc10-"))
     for part, categories in (("backgrounds", {scene: SCENES[scene]}), ("events", EVENTS)):
         for name, category in categories.items():
             (place / part / name).mkdir(parents=True)
-            for path in clips.chosen(category, test):
-                shutil.copy(path, place / part / name)
+            for clip in clips.chosen(category, test):
+                shutil.copy(clip.path, place / part / name / clip.name)
     made = mix(place / "backgrounds", place / "events", place / "mixed", MIXING)
     folds = ", ".join(map(str, train))
     split = SoundSplit(
