@@ -42,9 +42,9 @@ _UNTRAINED: tuple[Method, ...] = (FrameGaussian(), PCA(), NearestNeighbour(), Di
 _TRAINED: tuple[tuple[Method, Training, int], ...] = (
     (AutoEncoder(), Training(epochs=40, batch_size=32), 8),
     (NDA(width=32), Training(epochs=40, batch_size=32, optimizer="adam", learning_rate=2e-4, weight_decay=0.0), 4),
-    (Geometric(widening=1, dirichlet_samples=160), Training(epochs=4), 1),
+    (Geometric(widening=1, dirichlet_samples=160), Training(epochs=8), 1),
     (WaveformAutoEncoder(width=16), Training(epochs=40, batch_size=16, learning_rate=1e-3), 5),
-    (WaveNet(width=8, skip_width=16, blocks=1), Training(epochs=2, batch_size=4, learning_rate=2e-3), 1),
+    (WaveNet(width=8, skip_width=16, blocks=1), Training(epochs=3, batch_size=4, learning_rate=2e-3), 1),
 )
 
 
