@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from novanda.networks import make_network
 from novanda.supervised import DESCRIPTOR_SYSTEMS, Classifier, CnnSvm, System
 from novanda.supervised.systems import motion, svm
 from novanda.supervised.textures import CIRCLE, coalbp_histogram, pattern_codes, uniform_histogram
-from novanda.supervised.windows import SIDE, Window
+from novanda.supervised.windows import SIDE, Window, windows_of
 from novanda.training_options import Training
 
 SIZES = {"lbp": 59, "lbp_top": 177, "motion": 10, "color_lbp": 354, "color_texture": 6144}
@@ -143,16 +144,13 @@ def test_what_can_not_be_read_has_no_score(tmp_path: Path, clips: list[FaceClip]
 
 
 def test_a_clip_is_decoded_once(clips: list[FaceClip], monkeypatch: pytest.MonkeyPatch) -> None:
-    from novanda.supervised import clips as room
-
     opened: list[Path] = []
-    original = room.windows_of
 
-    def counted(clip: FaceClip, *, boxes: bool) -> object:
+    def counted(clip: FaceClip, *, boxes: bool) -> Iterator[Window]:
         opened.append(clip.path)
-        return original(clip, boxes=boxes)
+        return windows_of(clip, boxes=boxes)
 
-    monkeypatch.setattr(room, "windows_of", counted)
+    monkeypatch.setattr("novanda.supervised.clips.windows_of", counted)
     classifier = Classifier(DESCRIPTOR_SYSTEMS[0])
     for _ in range(3):
         classifier.learn(clips)(clips)

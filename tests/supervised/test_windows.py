@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -62,7 +63,7 @@ def test_motion_is_that_of_a_loop(tmp_path: Path) -> None:
     (window,) = windows(write(tmp_path / "clip", frames), "0 4 6 10 12\n")
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(int) for frame in frames]
     expected: list[list[float]] = [[], []]
-    for first, second in zip(gray, gray[1:], strict=False):
+    for first, second in itertools.pairwise(gray):
         sides: tuple[list[int], list[int]] = [], []
         for row in range(32):
             for column in range(40):
