@@ -91,6 +91,15 @@ def test_the_svm_parts_two_sides_that_are_no_halves_of_space() -> None:
     assert (found > 0).tolist() == [False, True, True]
 
 
+def test_the_svm_gives_the_smaller_side_its_due() -> None:
+    """Twenty live ones in the midst of as dense a side of four hundred: counted alike, all would be attacks."""
+    generator = np.random.default_rng(1)
+    rows = np.concatenate([generator.normal(0, 1, (20, 1)), generator.normal(1.5, 1, (400, 1))])
+    judge = svm(rows, np.arange(420) >= 20)
+    assert (judge(rows[:20]) < 0).mean() > 0.5
+    assert (judge(rows[20:]) > 0).mean() > 0.5
+
+
 @pytest.mark.parametrize("side", [True, False])
 def test_one_side_is_not_enough(side: bool) -> None:
     with pytest.raises(InputError, match="expected live clips and attacks to learn from; got only one side"):
