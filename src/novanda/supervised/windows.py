@@ -47,7 +47,7 @@ def windows_of(clip: FaceClip, *, boxes: bool) -> Iterator[Window]:
     Args:
         clip: which file, and which file of boxes.
         boxes: cut out the face, by the clip's file of boxes; otherwise the middle of the frame, a square of half its
-            shorter side. (OpenCV's own detector of faces is no longer part of its package.)
+            shorter side. (From version 5 on OpenCV's package holds no detector of faces that needs no file beside it.)
 
     Raises:
         DataError: it can not be read whole, is too short, or has no boxes that can be used.
