@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from novanda.benchmark import engines
+from novanda.benchmark import engines, running
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.engines import claimed, run_cells
 from novanda.benchmark.results import append_result, read_results
@@ -264,3 +264,20 @@ def test_ray_gives_the_same_as_joblib(root: Path, spec: Path, tmp_path: Path) ->
     assert all("error" not in json.loads(line) for line in lines)
     again = subprocess.run(command(root, spec, by_ray), capture_output=True, text=True, timeout=300)
     assert "4 done before, 0 to run" in again.stderr, "one folder for both engines"
+
+
+def test_bare_files_have_the_commit_that_the_environment_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_git(*_: object, **__: object) -> None:
+        raise OSError("no git here")
+
+    monkeypatch.setattr("novanda.benchmark.running.subprocess.run", no_git)
+    told = []
+    for value in ("0123456789ab", None):
+        running.commit.cache_clear()
+        if value is None:
+            monkeypatch.delenv("NOVANDA_COMMIT", raising=False)
+        else:
+            monkeypatch.setenv("NOVANDA_COMMIT", value)
+        told.append(running.commit())
+    running.commit.cache_clear()
+    assert told == ["0123456789ab", None]

@@ -154,7 +154,10 @@ def _machine(detector: Detector) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
-    """The commit of the checkout this code runs from, with "+" if it was changed since; None outside one."""
+    """The commit of the checkout this code runs from, with "+" if it was changed since.
+
+    Outside a checkout, as on a machine that was sent the bare files, what NOVANDA_COMMIT says; None without it.
+    """
     package = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:
@@ -164,7 +167,7 @@ def commit() -> str | None:
         changed = "+" if git("status", "--porcelain", "--", ".").strip() else ""
         return git("rev-parse", "--short=12", "HEAD").strip() + changed
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("NOVANDA_COMMIT")
 
 
 def now() -> str:
