@@ -96,6 +96,9 @@ def test_finished_cells_are_not_run_again(
     assert said.err == "6 cells, 6 done before, 0 to run\n"
     assert said.out.startswith("| method | figures |")
     assert (copy / "table6.jsonl").read_bytes() == content
+    assert bench("--methods", "lbp", "--data-root", faces, "--out", copy) == 0
+    assert (copy / "table6.md").read_bytes() == (out / "table6.md").read_bytes(), "of all lines, whatever was asked for"
+    capsys.readouterr()
     assert bench("--methods", "lbp,pca", "--only", "casia-mfsd to", "--dry-run", "--out", copy) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[3] for line in listed] == ["lbp", "pca"]

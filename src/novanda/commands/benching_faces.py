@@ -34,9 +34,10 @@ class Asked:
 
 
 def bench_faces(asked: Asked) -> int:
-    """Run the cells, write table6.csv and table6.md beside their lines, and print the table."""
+    """Run the cells, write table6.csv and table6.md of all lines that are there, and print the table."""
     from novanda import datasets
-    from novanda.benchmark.face_cells import run_face_cells
+    from novanda.benchmark.face_cells import LINES, run_face_cells
+    from novanda.benchmark.results import read_results
     from novanda.benchmark.tables.faces import table6 as made
     from novanda.checkpoint import written_atomically
 
@@ -48,7 +49,7 @@ def bench_faces(asked: Asked) -> int:
         lines = run_face_cells(cells, asked.out, root, say=say)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; finished cells are kept in {asked.out}; give the same command to go on") from None
-    table = made(lines)
+    table = made(list(read_results(asked.out / LINES).values()))
     markdown = table.to_markdown(notes=True)
     for ending, content in (("csv", table.to_csv()), ("md", f"# {table.title}\n\n{markdown}\n")):
         with written_atomically(asked.out / f"{STUDY}.{ending}") as file:

@@ -114,7 +114,7 @@ def _settings(cell: Mapping[str, Any]) -> str:
     if "form" in cell:  # a method of ours
         words = [in_words(name, value) for name, value in changed_settings(system).items()]
     else:
-        words = [in_words(name, value) for name, value in system.items() if name not in ("name", "training")]
+        words = [in_words(name, system[name]) for name in ("network", "weights", "width") if name in system]
     training = cell.get("training") or system.get("training")
     return ", ".join([*words, *([budget_in_words(training)] if training else [])])
 
