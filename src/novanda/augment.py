@@ -387,6 +387,43 @@ def quarter_turns(images: Tensor) -> Tensor:
     return torch.cat([torch.rot90(images, turn, (2, 3)) for turn in range(4)])
 
 
+_SHIFTS: dict[Kind, tuple[str, ...]] = {
+    "image": ("upright", "turned by 90 degrees", "turned by 180 degrees", "turned by 270 degrees"),
+    "flow": ("upright", "turned by 90 degrees", "turned by 180 degrees", "turned by 270 degrees"),
+    "spectrogram": ("as it is", "reversed in time", "with frequencies upside down", "reversed and upside down"),
+}
+
+
+def negative_shifts(kind: Kind) -> tuple[str, ...]:
+    """Of the shifts that `shifted` applies, each in words that follow "it looks"; the first is none.
+
+    A shift leaves nothing but the arrangement changed, so that no seam, blur or fill gives it away: a picture or a
+    motion is turned by quarters, the motion's vectors with it; a spectrogram, whose axes have different units, is
+    mirrored along either, which gives no sound that was ever heard.
+
+    Raises InputError for a kind that has none.
+    """
+    if kind not in _SHIFTS:
+        raise InputError(f"shifts are of {', '.join(sorted(_SHIFTS))}; got {kind}")
+    return _SHIFTS[kind]
+
+
+def shifted(images: Tensor, kind: Kind) -> Tensor:
+    """Samples under each of their kind's shifts: (B, C, H, W) -> (S B, C, H, W), all of the first shift first."""
+    if kind == "spectrogram":
+        return torch.cat([images, images.flip(3), images.flip(2), images.flip((2, 3))])
+    if kind != "flow":
+        return quarter_turns(images)
+    turned = [images]
+    for turned_field in quarter_turns(images).chunk(4)[1:]:
+        x, y = turned_field[:, :1], turned_field[:, 1:]
+        # By so many quarter turns counter-clockwise, y pointing down: (x, y) becomes (y, -x) each time.
+        for _ in range(len(turned)):
+            x, y = y, -x
+        turned.append(torch.cat([x, y], 1))
+    return torch.cat(turned)
+
+
 def translate(images: Tensor, rows: int, columns: int) -> Tensor:
     """Samples (B, C, H, W) moved by whole pixels, down and to the right where positive, reflected at the border.
 

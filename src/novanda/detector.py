@@ -153,7 +153,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         if not isinstance(method, Method):
             raise InputError(f"method must be one of novanda.methods, such as methods.NDA(); got {method!r}")
         self._check_settings()
-        training = (self.training or Training()).filled(method.training)
+        training = (self.training or Training()).filled(method.usual_training())
         source = self._open(X, method, kind, data_root, flow_cache, strict, progress)
         learned, held_out = self._split(source, method)
         device = resolve_device(training)
@@ -225,6 +225,12 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         unseen = Normals(source, held_out if len(held_out) else learned, device=self.device_)
         self.heat_ = measured(*learnt, unseen, held_out=len(held_out) > 0, generator=generator)
         self.examples_ = kept(*learnt, source, learned, self.keep_examples, device=self.device_, generator=generator)
+
+    def findings(self) -> list[str]:
+        """What fitting found that a person should know, in sentences; often nothing."""
+        check_is_fitted(self, "spec_")
+        with torch.inference_mode():
+            return self.method_.findings(self.model_, self.reference_)
 
     def measure_heat(self, unseen: Normals) -> Self:
         """Take the scale of explanations' maps from normals that the detector was not trained on; returns self."""

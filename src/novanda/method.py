@@ -92,6 +92,8 @@ class Stage:
         name: shown in progress and history.
         epochs: its length in passes over the normals.
         players: who steps, in this order.
+        walked: the places of the normals that an epoch goes through, of the number it is given; a place may come up
+            more than once. None: each once.
         begin: called once before its first epoch with the model in eval mode; what it computes from the normals it must
             write into parameters or buffers of the model, for a resumed run starts from these alone.
     """
@@ -100,6 +102,7 @@ class Stage:
     epochs: int
     players: tuple[Player, ...]
     begin: Callable[[Normals], None] | None = None
+    walked: Callable[[int], Tensor] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,10 @@ class Method:
             hint = hints[each.name]
             require(_fits(getattr(self, each.name), hint), self, each.name, _in_words(hint))
 
+    def usual_training(self) -> Training:
+        """How it is trained unless the user says otherwise: its authors' way, whatever its fields."""
+        return self.training
+
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
         """The networks for `count` samples of this spec, freshly initialised from torch's global generator."""
         return nn.Module()
@@ -165,6 +172,10 @@ class Method:
         What follows "... can not be exported to ONNX: " in the error that `novanda export` then ends with.
         """
         return None
+
+    def findings(self, model: nn.Module, reference: Reference) -> list[str]:
+        """What fitting found that a person should know: sentences, often none. Called once, after `reference`."""
+        return []
 
     def reconstruct(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor | None:
         """What the method expected to see, (B, C, H, W) on the scale of `images`; None where nothing is reconstructed.

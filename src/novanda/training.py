@@ -273,7 +273,8 @@ def _epoch(
     assert training.batch_size is not None
     assert training.schedule is not None
     model.train()
-    order = even_split(torch.randperm(len(normals), generator=generator), training.batch_size)
+    places = torch.arange(len(normals)) if stage.walked is None else stage.walked(len(normals))
+    order = even_split(places[torch.randperm(len(places), generator=generator)], training.batch_size)
     sums: dict[str, float] = {}
     for place, (index, images) in enumerate(normals.walk(order)):
         done = (epoch * len(order) + place) / (stage.epochs * len(order))
@@ -284,15 +285,17 @@ def _epoch(
                 group["lr"] = seat.learning_rate * schedule_factor(training.schedule, done)
             with _only_gradients_of(seat.player, model):
                 terms = seat.step(functools.partial(Batch, images, index, generator, normals.spec.kind, done))
-                loss = torch.stack(list(terms.values())).sum()
-                if not math.isfinite(loss.item()):
+                stacked = torch.stack(list(terms.values()))
+                # Read at once: each reading makes a GPU wait for all that was asked of it.
+                values = stacked.detach().float().tolist()
+                if not math.isfinite(sum(values)):
                     raise _not_finite(terms, seat.player, stage, epoch, seat.optimizer.param_groups[0]["lr"])
                 seat.optimizer.zero_grad()
-                fabric.backward(loss)
+                fabric.backward(stacked.sum())
                 seat.optimizer.step()
-            for name, term in terms.items():
+            for name, value in zip(terms, values, strict=True):
                 key = name if len(seats) == 1 else f"{seat.player.name}.{name}"
-                sums[key] = sums.get(key, 0.0) + term.item()
+                sums[key] = sums.get(key, 0.0) + value
         bar.advance(stage, (place + 1) / len(order), {name: value / (place + 1) for name, value in sums.items()})
     return {name: value / len(order) for name, value in sums.items()}
 

@@ -50,7 +50,7 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """The specification alone; device and precision are left out, for they belong to the machine that runs it."""
-        training = self.training.filled(self.method.training).to_json()
+        training = self.training.filled(self.method.usual_training()).to_json()
         specification = {
             "data_set": self.data_set,
             "normal_class": self.normal_class,
@@ -71,7 +71,7 @@ class Cell:
 
     def __str__(self) -> str:
         share = f" calibrated {self.calibration_fraction:g}" if self.calibration_fraction else ""
-        epochs = f" {self.training.filled(self.method.training).epochs} epochs" if self.learns else ""
+        epochs = f" {self.training.filled(self.method.usual_training()).epochs} epochs" if self.learns else ""
         what = f"{self.data_set}:{self.normal_class} {method_label(self.method)}{epochs}"
         return f"{what} {self.protocol} seed {self.seed}{share} [{self.key}]"
 

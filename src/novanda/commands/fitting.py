@@ -146,6 +146,8 @@ def _fit(detector: Detector, photos: tuple[str, ...], out: Path, *, resume: bool
         raise Interrupted(f"stopped. What was learned is kept in {checkpoint}; add --resume to go on") from None
     if detector.history_:
         checkpoint.unlink(missing_ok=True)
+    for finding in detector.findings():
+        say(finding)
     if detector.calibration_ is not None:
         what = "normals" if detector.calibration_.recordings is None else "recordings"
         say(

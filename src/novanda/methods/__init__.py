@@ -16,6 +16,7 @@ from novanda.methods.dictionary import Dictionary
 from novanda.methods.drocc import DROCC
 from novanda.methods.dsvdd import DSVDD
 from novanda.methods.dual_gan import DualGAN
+from novanda.methods.flagship import Novanda
 from novanda.methods.frozen_features import FrozenFeatures
 from novanda.methods.geometric import Geometric
 from novanda.methods.gpnd import GPND
@@ -33,6 +34,7 @@ from novanda.methods.waveform_auto_encoder import WaveformAutoEncoder
 from novanda.methods.wavenet import WaveNet
 
 METHODS: tuple[type[Method], ...] = (
+    Novanda,
     NDA,
     PCA,
     NearestNeighbour,
@@ -79,6 +81,7 @@ __all__ = [
     "Geometric",
     "LatentAutoregression",
     "NearestNeighbour",
+    "Novanda",
     "RotNet",
     "RotationTranslation",
     "WaveNet",

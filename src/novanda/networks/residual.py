@@ -28,12 +28,20 @@ class ResidualNet(nn.Module):
         self.feature_dim = 8 * width
         self.head = nn.Linear(self.feature_dim, classes)
 
+    def levels(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, C, H, W) to what it sees at a half and a quarter of the side, and to its features.
+
+        Returns (B, 2 width, H / 2, W / 2), (B, 4 width, H / 4, W / 4) and (B, 8 width).
+        """
+        x = self.stem(images)
+        half = x + self.block_1(x)
+        x = self.middle(half)
+        quarter = x + self.block_2(x)
+        return half, quarter, self.top(quarter)
+
     def features(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to features (B, 8 width)."""
-        x = self.stem(images)
-        x = self.middle(x + self.block_1(x))
-        result: Tensor = self.top(x + self.block_2(x))
-        return result
+        return self.levels(images)[2]
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes)."""

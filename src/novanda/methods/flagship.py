@@ -1,0 +1,326 @@
+"""novanda's own method: the evidence of shifts, and distances on three levels of the net that learned them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from novanda import losses
+from novanda.augment import mirror, negative_shifts, shift_and_mirror, shifted
+from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
+from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
+from novanda.networks import ResidualNet
+from novanda.samples import Kind, Normals, SampleSpec, even_split
+from novanda.training_options import Training
+
+Preset = Literal["quick", "standard", "thorough"]
+Score = Literal["novelty", "shift", "shape", "parts", "texture"]
+
+_SIZES: dict[Preset, tuple[int, int, int]] = {"quick": (16, 1, 18), "standard": (32, 1, 30), "thorough": (48, 2, 60)}
+"""Of each preset the width, the members and the epochs."""
+_GRIDS = (1, 2, 3)  # cells along a side over which the texture is averaged
+_PARTS = 8  # places along a side at which parts are compared
+_PART_AXES = 64
+_MOST_HELD_OUT = 2_000
+_EPOCH = 1_000  # samples at least: fewer normals are walked several times, or an epoch would be a step or two
+
+
+class _Ensemble(nn.Module):
+    """The nets, and which of the normals they do not learn from."""
+
+    held_out: Tensor
+
+    def __init__(self, spec: SampleSpec, count: int, width: int, members: int) -> None:
+        super().__init__()
+        self.kind: Kind = spec.kind
+        classes = len(negative_shifts(spec.kind))
+        self.members = nn.ModuleList(ResidualNet(spec.channels, classes, width) for _ in range(members))
+        # A tenth, but of few samples enough to tell a mean by, if that leaves three quarters to learn from.
+        size = min(max(count // 10, 8), count // 4, _MOST_HELD_OUT)
+        self.register_buffer("held_out", torch.linspace(0, count - 1, size).round().long())
+
+    def nets(self) -> list[ResidualNet]:
+        """The members, by their type."""
+        return [cast(ResidualNet, member) for member in self.members]
+
+    def learned(self, count: int) -> Tensor:
+        """The places of the normals that the nets learn from."""
+        kept = torch.ones(count, dtype=torch.bool)
+        kept[self.held_out.cpu()] = False
+        return kept.nonzero().flatten()
+
+    def walked(self, count: int) -> Tensor:
+        """The same, each as often as it comes up in an epoch."""
+        places = self.learned(count)
+        return places.repeat(-(-_EPOCH // len(places)))
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What the nets make of samples. Letters: B batch, S shifts, F, T features, P places, C channels."""
+
+    logits: Tensor
+    """(B, S, S): of each sample under each shift, for each shift."""
+    shape: Tensor
+    """(S, B, F), of unit length."""
+    parts: Tensor
+    """(P, B, C)"""
+    texture: Tensor
+    """(B, T)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Novanda(Method):
+    """A net learns to name shifts of the normals; it is asked how sure it is, and how near on three levels normals are.
+
+    A shift turns a sample into what is surely no normal: a photo by quarter turns, a motion likewise with its vectors,
+    a spectrogram by reversing time, frequency or both. A net that names the shift must know how normals look, and fails
+    on what it has never seen. Failing is not all that shows: the same net's features are compared with those of
+    normals, for the whole (shape), place by place (parts) and averaged over cells (texture), since what differs in
+    texture alone still has an upright.
+
+    With l[t, o] the logit for shift o of the sample under shift t, r[t, o] = max(0, P(l[t, t] > l[t, o]) + P(l[o, o] >
+    l[o, t]) - 1) over held-out normals says how well those two can be told apart at all (a round thing has no upright:
+    r is 0 there).
+    Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = 1 - mean cosine to the k nearest normals on the
+    last layer, averaged over shifts; parts = distance to the nearest normal at the same place on the third level,
+    averaged over 8 x 8 places; texture = mean distance to the k nearest normals on the second level, averaged over
+    cells of several grids, along principal axes halfway whitened. Each is averaged over a mirroring where that is
+    legal, standardised by mean and deviation of held-out normals, and novelty is their mean, where shift counts three
+    times the mean r and the others once. No novelty is needed or used for any of this.
+
+    Objective: cross-entropy of the shift, every sample seen under all four in each step (Gidaris & Komodakis 2018). The
+    net is a residual one of 0.76 M weights at width 32, by AdamW and a one-cycle schedule. Ours are the weighting by
+    reliability, the comparison on three levels and its fusion. Every choice was made on training images of CIFAR-10
+    alone, a class's first 4,000 against its other 1,000 and other classes' (docs/flagship.md). Four passes an image in
+    training, eight in scoring, and the comparison with the banks. A tenth of the normals is held out of training for
+    all this; fewer than a thousand are walked several times an epoch.
+
+    When to use it: first. For photos of things, also few or gray; for sounds and clips. The patch dictionary is quicker
+    for plain textures, and a network trained on many other images (frozen features) beats it where one is allowed.
+
+    Attributes:
+        preset: "quick", "standard" or "thorough" (width 16, 32, 48; 18, 30, 60 epochs; 1, 1, 2 members): a few minutes,
+            a quarter of an hour, or hours for 5,000 images of 32 x 32 pixels on two cores. What follows overrides it.
+        width: channels of the first convolution; 0: the preset's.
+        members: nets trained side by side whose answers are averaged; 0: the preset's.
+        padding: pixels by which training samples are shifted at most, reflected at the border.
+        shift_weight, shape_weight, parts_weight, texture_weight: what each standardised score counts.
+        components: principal axes of the texture; clamped to what the normals allow.
+        neighbours: k; clamped to the number of normals kept.
+        bank: normals kept to compare shape and texture with, at most; spaced evenly.
+        parts_bank: normals kept to compare parts with, at most: each takes 16 KiB.
+        score: the headline.
+    """
+
+    name: ClassVar[str] = "novanda"
+    title: ClassVar[str] = "novanda"
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"image", "spectrogram", "flow"})
+    sides: ClassVar[tuple[int, ...] | None] = (32, 64, 128)
+    training: ClassVar[Training] = Training(
+        epochs=30, batch_size=64, optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, schedule="one_cycle"
+    )
+    training_only: ClassVar[tuple[str, ...]] = ("held_out",)
+    minimum_samples: ClassVar[int] = 8
+
+    preset: Preset = "standard"
+    width: int = 0
+    members: int = 0
+    padding: int = 4
+    shift_weight: float = 3.0
+    shape_weight: float = 1.0
+    parts_weight: float = 1.0
+    texture_weight: float = 1.0
+    components: int = 256
+    neighbours: int = 5
+    bank: int = 4_000
+    parts_bank: int = 1_000
+    score: Score = "novelty"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "members"):
+            require(getattr(self, name) >= 0, self, name, "at least 1, or 0 for the preset's")
+        require(self.padding >= 0, self, "padding", "at least 0")
+        for name in ("shift_weight", "shape_weight", "parts_weight", "texture_weight"):
+            require(getattr(self, name) >= 0, self, name, "at least 0")
+        # Of unreliable shifts nothing is left, and something must be.
+        others = self.shape_weight + self.parts_weight + self.texture_weight
+        require(others > 0, self, "shape_weight", "above 0, or another weight beside that of shift")
+        for name in ("components", "neighbours"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        for name in ("bank", "parts_bank"):
+            require(getattr(self, name) >= 2, self, name, "at least 2")
+
+    def usual_training(self) -> Training:
+        """As long as the preset says."""
+        return replace(self.training, epochs=_SIZES[self.preset][2])
+
+    def build(self, spec: SampleSpec, count: int) -> nn.Module:
+        """Residual nets with an output for each shift."""
+        width, members, _ = _SIZES[self.preset]
+        return _Ensemble(spec, count, self.width or width, self.members or members)
+
+    def stages(self, model: nn.Module, epochs: int) -> tuple[Stage, ...]:
+        """One stage, one player: the members see the same batches and share nothing."""
+        ensemble = cast(_Ensemble, model)
+        nets = ensemble.nets()
+
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            views = shifted(shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind), batch.kind)
+            labels = torch.arange(len(views) // len(batch.images), device=views.device)
+            labels = labels.repeat_interleave(len(batch.images))
+            return {"shift": torch.stack([losses.classification_loss(net(views), labels) for net in nets]).sum()}
+
+        player = Player("model", list(model.parameters()), loss)
+        return (Stage("train", epochs, (player,), walked=ensemble.walked),)
+
+    def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
+        """Banks of what the normals look like to the nets, and what held-out normals score."""
+        ensemble = cast(_Ensemble, model)
+        learned = ensemble.learned(len(normals))
+        found = self._banks(ensemble, normals, learned)
+        held_out = even_split(ensemble.held_out.cpu(), normals.batch_size)
+        logits = [_described(ensemble, normals.take(part)).logits for part in held_out]
+        found["reliability"] = _reliability(torch.cat(logits))
+        scores = [self._scores(ensemble, found, normals.take(part)) for part in held_out]
+        values = torch.stack([torch.cat([score[name] for score in scores]) for name in scores[0]])
+        found["mean"] = values.mean(1)
+        # A score that all held-out normals share to the last digit says nothing, and must not be divided by nothing.
+        found["deviation"] = values.std(1).clamp_min(1e-6)
+        return found
+
+    def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
+        """The four scores standardised and averaged, then each as it is; higher = more novel."""
+        scores = self._scores(cast(_Ensemble, model), reference, images)
+        weights = self._weights(reference)
+        standard = (torch.stack(list(scores.values())) - reference["mean"][:, None]) / reference["deviation"][:, None]
+        return headline_first({"novelty": (weights[:, None] * standard).sum(0) / weights.sum(), **scores}, self.score)
+
+    def findings(self, model: nn.Module, reference: Reference) -> list[str]:
+        """Which shifts held-out normals do not tell apart, so that they hardly count."""
+        names = negative_shifts(cast(_Ensemble, model).kind)
+        alike = [
+            f"{names[one]} from {names[other]}"
+            for one in range(len(names))
+            for other in range(one + 1, len(names))
+            if reference["reliability"][one, other] < 0.5
+        ]
+        return [f"Not told apart, so that it counts little: {'; '.join(alike)}."] if alike else []
+
+    def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
+        """The shifts, of those that normals tell apart, that the nets took for others."""
+        names = negative_shifts(cast(_Ensemble, model).kind)
+        logits = _described(cast(_Ensemble, model), images).logits
+        known = (reference["reliability"] >= 0.5) | torch.eye(len(names), dtype=torch.bool, device=logits.device)
+        taken = logits.masked_fill(~known, -torch.inf).argmax(2).tolist()
+        return [
+            tuple(
+                f"The net did not recognise it {names[shift]}: it took that for {names[answer]}."
+                for shift, answer in enumerate(row)
+                if answer != shift
+            )
+            for row in taken
+        ]
+
+    def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
+        """What the last layers see of the sample as it is."""
+        return torch.cat([net.features(images).float() for net in cast(_Ensemble, model).nets()], 1)
+
+    def _banks(self, ensemble: _Ensemble, normals: Normals, learned: Tensor) -> dict[str, Tensor]:
+        """The normals described, and the axes along which they are compared."""
+        places = _spaced(learned, self.bank)
+        few = even_split(_spaced(learned, self.parts_bank), normals.batch_size)
+        whole = [_described(ensemble, normals.take(part)) for part in even_split(places, normals.batch_size)]
+        texture = torch.cat([each.texture.cpu() for each in whole])
+        # Each grid as a whole weighs the same, for the finer have many more cells.
+        channels = texture.shape[1] // sum(grid**2 for grid in _GRIDS)
+        axes = comparison_axes(
+            texture, self.components, torch.cat([torch.full((channels * grid**2,), 1 / grid) for grid in _GRIDS])
+        )
+        parts = torch.cat([_described(ensemble, normals.take(part)).parts.cpu() for part in few], 1)
+        part_axes = comparison_axes(parts.flatten(0, 1)[:: max(1, parts.shape[0] // 8)], _PART_AXES)
+        found = {
+            "shape_bank": torch.cat([each.shape.cpu() for each in whole], 1),
+            "parts_mean": part_axes.mean,
+            "parts_projection": part_axes.projection,
+            "parts_bank": part_axes.describe(parts),
+            "texture_mean": axes.mean,
+            "texture_projection": axes.projection,
+            "texture_bank": axes.describe(texture),
+        }
+        return {name: tensor.to(normals.device) for name, tensor in found.items()}
+
+    def _scores(self, ensemble: _Ensemble, reference: Reference, images: Tensor) -> dict[str, Tensor]:
+        """Each score as it is, averaged over a mirroring where a mirrored normal is a normal."""
+        views = [images]
+        if ensemble.kind != "spectrogram":
+            views.append(mirror(images, torch.ones_like(images[:, 0, 0, 0], dtype=torch.bool), ensemble.kind))
+        found = [self._scores_of(_described(ensemble, view), reference) for view in views]
+        return {name: sum((each[name] for each in found[1:]), found[0][name]) / len(found) for name in found[0]}
+
+    def _scores_of(self, sample: _Description, reference: Reference) -> dict[str, Tensor]:
+        r = reference["reliability"]
+        margins = sample.logits.diagonal(dim1=1, dim2=2)[:, :, None] - sample.logits
+        cosines = sample.shape @ reference["shape_bank"].transpose(1, 2)
+        count = min(self.neighbours, reference["shape_bank"].shape[1])
+        part_axes = ComparisonAxes(reference["parts_mean"], reference["parts_projection"])
+        axes = ComparisonAxes(reference["texture_mean"], reference["texture_projection"])
+        bank = reference["texture_bank"]
+        return {
+            "shift": -(r * margins).sum((1, 2)) / r.sum().clamp_min(1e-6),
+            "shape": 1 - cosines.topk(count).values.mean((0, 2)),
+            "parts": _nearest_part(part_axes.describe(sample.parts), reference["parts_bank"]),
+            "texture": nearest_distance(axes.describe(sample.texture), bank, self.neighbours),
+        }
+
+    def _weights(self, reference: Reference) -> Tensor:
+        shifts = reference["reliability"].shape[0]
+        share = reference["reliability"].sum() / (shifts * (shifts - 1))
+        others = share.new_tensor([self.shape_weight, self.parts_weight, self.texture_weight])
+        return torch.cat([(self.shift_weight * share)[None], others])
+
+
+def _described(ensemble: _Ensemble, images: Tensor) -> _Description:
+    views = shifted(images, ensemble.kind)
+    count = images.shape[0]
+    logits, shapes, parts, textures = [], [], [], []
+    for net in ensemble.nets():
+        texture, part, features = net.levels(views)
+        found = net.head(features).float()
+        logits.append(found.view(found.shape[1], count, found.shape[1]).transpose(0, 1))
+        shapes.append(F.normalize(features.float(), dim=1).view(found.shape[1], count, -1))
+        # The levels below are compared for the sample as it is, which comes first.
+        part = F.adaptive_avg_pool2d(F.avg_pool2d(part[:count].float(), 3, 1, 1), _PARTS)
+        parts.append(part.flatten(2).permute(2, 0, 1))
+        textures.append([F.adaptive_avg_pool2d(texture[:count].float(), grid).flatten(1) for grid in _GRIDS])
+    return _Description(
+        torch.stack(logits).mean(0),
+        torch.cat(shapes, 2) / len(shapes) ** 0.5,
+        torch.cat(parts, 2),
+        torch.cat([torch.cat(same, 1) for same in zip(*textures, strict=True)], 1),
+    )
+
+
+def _reliability(logits: Tensor) -> Tensor:
+    """How well each pair of shifts is told apart: (B, S, S) of held-out normals to (S, S), 0 to 1, diagonal 0."""
+    right = logits.diagonal(dim1=1, dim2=2)[:, :, None]
+    share = (right > logits).float().mean(0)
+    # Both ways at once: a net that always says "upright" is right on every upright sample and knows nothing.
+    return (share + share.T - 1).clamp_min(0).fill_diagonal_(0)
+
+
+def _nearest_part(parts: Tensor, bank: Tensor) -> Tensor:
+    """Distance of parts (P, B, C) to the nearest of bank (P, N, C) at the same place, averaged over places: (B,)."""
+    # Which is nearest is found fast and its distance measured directly, as in `nearest_distance`.
+    products = bank.square().sum(2)[:, None] - 2 * parts @ bank.transpose(1, 2)
+    nearest = products.argmin(2)[:, :, None].expand(-1, -1, bank.shape[2])
+    return (parts - bank.gather(1, nearest)).square().sum(2).sqrt().mean(0)
+
+
+def _spaced(places: Tensor, most: int) -> Tensor:
+    return places[torch.linspace(0, len(places) - 1, min(len(places), most)).round().long()]

@@ -1,0 +1,297 @@
+"""novanda's own method: its scores by slow loops, what its held-out normals decide, other kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from test_contract import made_normals, made_novel
+
+from novanda import Detector
+from novanda.augment import negative_shifts, shifted
+from novanda.errors import InputError
+from novanda.methods import Novanda
+from novanda.methods.flagship import _Ensemble, _reliability
+from novanda.networks import ResidualNet
+from novanda.samples import Normals, SampleSpec
+from novanda.training import Training
+
+TINY = Novanda(width=4, components=6, neighbours=2, bank=30, parts_bank=12)
+TRAINING = Training(epochs=1, batch_size=64, device="cpu", precision="32", learning_rate=2e-3)
+
+
+def fitted(method: Novanda = TINY, images: np.ndarray | None = None, **options: object) -> Detector:
+    detector = Detector(method, TRAINING, calibration_fraction=0.0, keep_examples=0)
+    return detector.fit(made_normals(0, 60) if images is None else images, **options)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return fitted()
+
+
+def ensemble(detector: Detector) -> _Ensemble:
+    assert isinstance(detector.model_, _Ensemble)
+    return detector.model_
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Scores, one image and one number at a time
+
+
+def cells(field: np.ndarray, grid: int) -> np.ndarray:
+    """Means over grid x grid cells of (C, H, W), each channel's cells row by row."""
+    side = field.shape[1] // grid if field.shape[1] % grid == 0 else None
+    out = []
+    for channel in field:
+        for row in range(grid):
+            for column in range(grid):
+                top, bottom = row * len(channel) // grid, -(-(row + 1) * len(channel) // grid)
+                left, right = column * len(channel) // grid, -(-(column + 1) * len(channel) // grid)
+                out.append(channel[top:bottom, left:right].mean())
+    assert side is None or len(out) == len(field) * grid**2
+    return np.array(out)
+
+
+def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
+    """The four scores of one scaled image (C, H, W), with the nets' answers and the banks taken as they are."""
+    (net,) = ensemble(detector).nets()
+    reference = {name: tensor.numpy().astype(np.float64) for name, tensor in detector.reference_.items()}
+    k = TINY.neighbours
+    sums: dict[str, Any] = dict.fromkeys(("shift", "shape", "parts", "texture"), 0.0)
+    for view in (image, image.flip(2)):
+        turns = [torch.rot90(view, turn, (1, 2))[None] for turn in range(4)]
+        with torch.inference_mode():
+            levels = [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns]
+            logits = np.array([net(turn).numpy()[0] for turn in turns], np.float64)
+        shift, weight = 0.0, 0.0
+        for t in range(4):
+            for o in range(4):
+                shift -= reference["reliability"][t, o] * (logits[t, t] - logits[t, o])
+                weight += reference["reliability"][t, o]
+        sums["shift"] += shift / weight
+        for t in range(4):
+            feature = levels[t][2] / np.linalg.norm(levels[t][2])
+            cosines = sorted((feature @ normal for normal in reference["shape_bank"][t]), reverse=True)
+            sums["shape"] += (1 - np.mean(cosines[:k])) / 4
+        texture, parts = levels[0][0], levels[0][1]
+        described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3)])
+        placed = (described - reference["texture_mean"]) @ reference["texture_projection"]
+        sums["texture"] += np.mean(sorted(np.linalg.norm(placed - other) for other in reference["texture_bank"])[:k])
+        padded = np.pad(parts, ((0, 0), (1, 1), (1, 1)))
+        for row in range(8):
+            for column in range(8):
+                # Zeros beyond the border count, as in PyTorch's average pooling.
+                part = padded[:, row : row + 3, column : column + 3].mean((1, 2))
+                placed = (part - reference["parts_mean"]) @ reference["parts_projection"]
+                bank = reference["parts_bank"][8 * row + column]
+                sums["parts"] += min(np.linalg.norm(placed - other) for other in bank) / 64
+    return {name: value / 2 for name, value in sums.items()}
+
+
+def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
+    images = np.concatenate([made_normals(5, 2), made_novel(5, 2)])
+    found = detector.novelty_scores(images)
+    scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+    reference = detector.reference_
+    share = reference["reliability"].sum().item() / 12
+    assert 0 < share < 1
+    weights = np.array([3 * share, 1, 1, 1])
+    for place, image in enumerate(scaled):
+        expected = by_loops(detector, image)
+        for name, value in expected.items():
+            assert found[name][place] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+        standard = (np.array(list(expected.values())) - reference["mean"].numpy()) / reference["deviation"].numpy()
+        assert found["novelty"][place] == pytest.approx(weights @ standard / weights.sum(), rel=1e-3, abs=1e-3)
+
+
+def test_held_out_normals_are_standard() -> None:
+    images = made_normals(1, 200)
+    detector = fitted(images=images)
+    held_out = images[ensemble(detector).held_out.numpy()]
+    assert len(held_out) == 20
+    scores = detector.novelty_scores(held_out)
+    for place, name in enumerate(("shift", "shape", "parts", "texture")):
+        mean, deviation = detector.reference_["mean"][place].item(), detector.reference_["deviation"][place].item()
+        assert scores[name].mean() == pytest.approx(mean, rel=1e-4, abs=1e-5)
+        assert scores[name].std(ddof=1) == pytest.approx(deviation, rel=1e-3)
+    assert abs(scores["novelty"].mean()) < 1e-3
+
+
+def test_reliability_is_that_of_slow_loops() -> None:
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 4, 4)).astype(np.float32))
+    logits[:, 0, 0] += 2
+    found = _reliability(logits)
+    for t in range(4):
+        for o in range(4):
+            one = sum(bool(sample[t, t] > sample[t, o]) for sample in logits)
+            other = sum(bool(sample[o, o] > sample[o, t]) for sample in logits)
+            assert found[t, o].item() == pytest.approx(0.0 if t == o else max(0.0, (one + other) / 50 - 1), abs=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is held out, and what it decides
+
+
+@pytest.mark.parametrize(("count", "held"), [(8, 2), (40, 8), (100, 10), (5_000, 500), (100_000, 2_000)])
+def test_who_is_held_out(count: int, held: int) -> None:
+    made = _Ensemble(SampleSpec("image", 3, 32, 32), count, 4, 1)
+    learned = set(made.learned(count).tolist())
+    assert len(set(made.held_out.tolist())) == held
+    assert learned == set(range(count)) - set(made.held_out.tolist())
+    walked = made.walked(count)
+    assert set(walked.tolist()) == learned
+    assert len(walked) >= 1_000
+    assert len(walked) < max(2_000, len(learned) + 1)
+
+
+def test_nothing_is_learned_from_the_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    walk = Normals.walk
+
+    def watched(self: Normals, order: list[torch.Tensor]) -> object:
+        seen.update(place for part in order for place in part.tolist())
+        return walk(self, order)
+
+    monkeypatch.setattr(Normals, "walk", watched)
+    steps = Detector(TINY, TRAINING, calibration_fraction=0.0, keep_examples=0).fitting(made_normals(0, 60))
+    next(iter(steps))
+    assert len(seen) == 52
+    assert len(steps_left := set(range(60)) - seen) == 8
+    assert steps_left == set(np.linspace(0, 59, 8).round().astype(int).tolist())
+
+
+def test_what_has_no_upright_is_not_judged_by_its_turns() -> None:
+    quarter = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    # Every image is its own quarter turn, to the last pixel.
+    top = np.concatenate([quarter, np.rot90(quarter, 3, (1, 2))], 2)
+    round_images = np.concatenate([top, np.rot90(top, 2, (1, 2))], 1)
+    np.testing.assert_array_equal(round_images, np.rot90(round_images, 1, (1, 2)))
+    detector = fitted(images=round_images)
+    # The last digits of two passes may differ, so that one beats the other by chance.
+    assert detector.reference_["reliability"].max() < 0.4
+    (sentence,) = detector.findings()
+    assert "upright from turned by 180 degrees" in sentence
+
+
+def test_it_learns() -> None:
+    training = dataclasses.replace(TRAINING, epochs=3)
+    detector = Detector(Novanda(width=8), training, calibration_fraction=0.0).fit(made_normals(0, 100))
+    normal, novel = made_normals(9, 40), made_novel(9, 40)
+    scores = detector.novelty_scores(np.concatenate([normal, novel]))
+    for name in ("novelty", "shape", "parts", "texture"):
+        assert roc_auc_score(np.repeat([0, 1], 40), scores[name]) > 0.95, name
+
+
+def test_remarks_name_the_turn_that_was_not_recognised(detector: Detector) -> None:
+    images = torch.rand(6, 3, 32, 32) * 2 - 1
+    (net,) = ensemble(detector).nets()
+    sure = dict(detector.reference_, reliability=torch.ones(4, 4).fill_diagonal_(0))
+    with torch.inference_mode():
+        found = detector.method_.remarks(detector.model_, sure, images)
+        for image, remarks in zip(images, found, strict=True):
+            answers = [int(net(torch.rot90(image, turn, (1, 2))[None]).argmax()) for turn in range(4)]
+            wrong = [(turn, answer) for turn, answer in enumerate(answers) if turn != answer]
+            names = negative_shifts("image")
+            assert list(remarks) == [
+                f"The net did not recognise it {names[turn]}: it took that for {names[answer]}."
+                for turn, answer in wrong
+            ]
+        unsure = dict(detector.reference_, reliability=torch.zeros(4, 4))
+        assert detector.method_.remarks(detector.model_, unsure, images) == [()] * 6
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Settings
+
+
+def test_presets_differ_in_width_members_and_epochs() -> None:
+    sizes = {}
+    for preset in ("quick", "standard", "thorough"):
+        method = Novanda(preset=preset)
+        model = method.build(SampleSpec("image", 3, 32, 32), 100)
+        assert isinstance(model, _Ensemble)
+        sizes[preset] = (model.nets()[0].feature_dim // 8, len(model.nets()), method.usual_training().epochs)
+    assert sizes == {"quick": (16, 1, 18), "standard": (32, 1, 30), "thorough": (48, 2, 60)}
+    assert Novanda.training.epochs == 30
+    model = Novanda(preset="thorough", width=4, members=3).build(SampleSpec("image", 3, 32, 32), 100)
+    assert isinstance(model, _Ensemble)
+    assert [net.feature_dim for net in model.nets()] == [32, 32, 32]
+    assert all(isinstance(net, ResidualNet) for net in model.nets())
+
+
+def test_members_are_averaged() -> None:
+    detector = fitted(dataclasses.replace(TINY, members=2))
+    images = made_normals(5, 3)
+    both = detector.novelty_scores(images)
+    scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+    r = detector.reference_["reliability"]
+    total = torch.zeros(3)
+    with torch.inference_mode():
+        for net in ensemble(detector).nets():
+            for view in (scaled, scaled.flip(3)):
+                logits = torch.stack([net(torch.rot90(view, turn, (2, 3))) for turn in range(4)], 1)
+                margins = logits.diagonal(dim1=1, dim2=2)[:, :, None] - logits
+                total -= (r * margins).sum((1, 2)) / r.sum() / 4
+    np.testing.assert_allclose(both["shift"], total.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_must_be_left() -> None:
+    with pytest.raises(InputError, match=r"Novanda.shape_weight must be above 0, or another"):
+        Novanda(shape_weight=0.0, parts_weight=0.0, texture_weight=0.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Shifts of other kinds
+
+
+def test_a_turned_motion_points_where_the_turned_picture_does() -> None:
+    generator = np.random.default_rng(0)
+    field = generator.normal(size=(2, 5, 5))
+    found = shifted(torch.from_numpy(field)[None], "flow").numpy()
+    assert found.shape == (4, 2, 5, 5)
+    for turn in range(4):
+        angle = np.pi / 2 * turn
+        for row in range(5):
+            for column in range(5):
+                # Mathematics' axes: x to the right, y up. The picture turns counter-clockwise about its middle.
+                x, y = column - 2, 2 - row
+                right, up = field[0, row, column], -field[1, row, column]
+                turned_x, turned_y = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
+                to_right, to_up = right * np.cos(angle) - up * np.sin(angle), right * np.sin(angle) + up * np.cos(angle)
+                place = round(2 - turned_y), round(turned_x + 2)
+                np.testing.assert_allclose(found[turn, :, place[0], place[1]], [to_right, -to_up], atol=1e-12)
+
+
+def test_a_spectrogram_is_mirrored_along_its_axes() -> None:
+    sample = torch.rand(3, 1, 4, 6)
+    as_it_is, backwards, upside_down, both = shifted(sample, "spectrogram").chunk(4)
+    torch.testing.assert_close(as_it_is, sample)
+    for row in range(4):
+        for column in range(6):
+            assert torch.equal(backwards[:, :, row, column], sample[:, :, row, 5 - column])
+            assert torch.equal(upside_down[:, :, row, column], sample[:, :, 3 - row, column])
+            assert torch.equal(both[:, :, row, column], sample[:, :, 3 - row, 5 - column])
+    assert len(negative_shifts("spectrogram")) == 4
+
+
+def test_a_kind_without_shifts_is_refused() -> None:
+    with pytest.raises(InputError, match="shifts are of flow, image, spectrogram; got waveform"):
+        negative_shifts("waveform")
+
+
+@pytest.mark.parametrize("kind", ["spectrogram", "flow"])
+def test_other_kinds(kind: str) -> None:
+    generator = np.random.default_rng(0)
+    channels = 2 if kind == "flow" else 1
+    rows = np.linspace(-1, 1, 32)[:, None] * np.ones(32)
+    normal = (rows + generator.normal(0, 0.1, (60, channels, 32, 32))).astype(np.float32)
+    novel = generator.normal(0, 0.5, (20, channels, 32, 32)).astype(np.float32)
+    detector = fitted(images=normal[:50], kind=kind)
+    assert detector.spec_.kind == kind
+    scores = detector.novelty_score(np.concatenate([normal[50:], novel]))
+    assert scores[:10].max() < scores[10:].min()
