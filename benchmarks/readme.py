@@ -12,16 +12,19 @@ import sys
 from pathlib import Path
 
 from novanda import pictures
+from novanda.benchmark import face_cells
 from novanda.benchmark.results import read_results
 from novanda.benchmark.runs import read_runs
 from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.faces import table6
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.sounds import esc10, esc10_means, table5
 from novanda.benchmark.tables.speed import speed_facts, speed_table
+from novanda.benchmark.tables.video import video_facts, video_table
 from novanda.methods import METHODS
 from novanda.training import Epoch
 
@@ -37,10 +40,11 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
 PAPER = {  # of every folder's lines
     each.__name__: each for each in (table1, table2, negatives_grid, table3, table4, table5, esc10, esc10_means)
 }
-PAGES = ("results", "paper", "benchmark", "service")
+PAGES = ("results", "paper", "benchmark", "service", "video")
 LATEST = {  # a file whose last line is shown, and what makes its table and its facts
     "speed": (speed_table, speed_facts),
     "service": (service_table, service_facts),
+    "video": (video_table, video_facts),
 }
 
 INDEX = """<!-- Made by `make readme` from the methods' docstrings and the committed result lines. -->
@@ -58,6 +62,8 @@ def filled(text: str) -> str:
     made = {name: table(STUDIES[cells](), results).to_markdown() for name, (table, cells) in TABLES.items()}
     runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
     made |= {name: table(runs).to_markdown(notes=True) for name, table in PAPER.items()}
+    faces = read_results(ROOT / "benchmarks/table6" / face_cells.LINES)
+    made["table6"] = table6(list(faces.values())).to_markdown(notes=True)
     for name, (table_of, facts_of) in LATEST.items():
         file = ROOT / f"benchmarks/{name}.jsonl"
         if file.exists():

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("datasets",),
     ("sources",),
-    ("inspection", "scores", "mixing"),
+    ("inspection", "scores", "mixing", "supervised"),
     ("timelines",),
     ("detector", "exported"),
     ("explanations", "export"),

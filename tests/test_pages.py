@@ -13,6 +13,7 @@ import soundfile
 from PIL import Image
 
 from clips import How, moving, write
+from face_sets import write_casia_mfsd, write_replay_attack
 from novanda.cli import main
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -102,6 +103,8 @@ def test_the_page_on_video_does_what_it_says(tmp_path: Path, monkeypatch: pytest
         for number in range(count):
             frames = moving(1000 * place + number, how, frames=14, height=48, width=64)
             write(Path(folder) / f"{number:02d}.mp4", frames)
+    write_replay_attack(Path("data/replay-attack"))
+    write_casia_mfsd(Path("data/casia-mfsd"), subjects=5)
     ran = []
     for language, block in re.findall(r"```(sh|python)\n(.*?)```", (DOCS / "video.md").read_text(), re.DOTALL):
         if language == "python":
@@ -111,6 +114,7 @@ def test_the_page_on_video_does_what_it_says(tmp_path: Path, monkeypatch: pytest
             words = shlex.split(line, comments=True)
             assert main(words[1:]) == 0, line
             ran.append(words[1])
-    assert ran == ["inspect", "fit", "score", "evaluate", "explain"]
+    assert ran == ["inspect", "fit", "score", "evaluate", "explain", "bench"]
     assert Path("timeline.png").is_file()
+    assert Path("faces/table6.md").is_file()
     assert len(list(Path("flows").iterdir())) == 95

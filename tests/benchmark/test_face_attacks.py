@@ -8,50 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clips import How, moving, write
+from face_sets import write_casia_mfsd, write_replay_attack
 from novanda import Detector, VideoForm, methods
-from novanda.benchmark.face_attacks import cross_data_set_errors, equal_error_threshold
+from novanda.benchmark.face_attacks import cross_data_set_errors, equal_error_threshold, one_class
 from novanda.datasets.face_clips import FaceClip, read_casia_mfsd, read_replay_attack
 from novanda.errors import InputError
+from novanda.supervised import DESCRIPTOR_SYSTEMS, Classifier, ClipJudge
 
 FORM = VideoForm(side=16)
 
 
-def clip(path: Path, seed: int, how: How) -> None:
-    write(path, moving(seed, how, frames=12, height=48, width=48))
-
-
 @pytest.fixture(scope="module")
 def replay(tmp_path_factory: pytest.TempPathFactory) -> list[FaceClip]:
-    """In each split five live clips and five attacks."""
-    root = tmp_path_factory.mktemp("replay")
-    for place, split in enumerate(("train", "devel", "test")):
-        for number in range(5):
-            name = f"client{5 * place + number:03d}_session01"
-            seed = 1000 * place + number
-            clip(root / split / "real" / f"{name}_webcam_authenticate_adverse_1.mov", seed, "normal")
-            attack = (
-                root
-                / split
-                / "attack"
-                / ("fixed", "hand")[number % 2]
-                / f"attack_print_{name}_highdef_photo_adverse.mov"
-            )
-            clip(attack, seed + 500, ("against", "replay")[number % 2])
-    return read_replay_attack(root)
+    return read_replay_attack(write_replay_attack(tmp_path_factory.mktemp("replay")))
 
 
 @pytest.fixture(scope="module")
 def casia(tmp_path_factory: pytest.TempPathFactory) -> list[FaceClip]:
-    """Three subjects in train, two in test, of each two live clips and two attacks; one attack moves normally."""
-    root = tmp_path_factory.mktemp("casia")
-    for folder, subjects in (("train_release", 3), ("test_release", 2)):
-        for subject in range(1, subjects + 1):
-            names: dict[str, How] = {"1": "normal", "HR_1": "normal", "3": "replay", "7": "normal"}
-            for place, (name, how) in enumerate(names.items()):
-                seed = 5000 + 1000 * (folder == "test_release") + 10 * subject + place
-                clip(root / folder / str(subject) / f"{name}.avi", seed, how)
-    return read_casia_mfsd(root)
+    return read_casia_mfsd(write_casia_mfsd(tmp_path_factory.mktemp("casia")))
 
 
 def fit(paths: Sequence[Path]) -> Detector:
@@ -76,7 +50,7 @@ def sides(values: list[float], clips: Sequence[FaceClip]) -> tuple[list[float], 
 
 
 def test_a_source_with_a_development_split(replay: list[FaceClip], casia: list[FaceClip]) -> None:
-    found = cross_data_set_errors(fit, replay, casia)
+    found = cross_data_set_errors(one_class(fit), replay, casia)
     detector = fit([one.path for one in replay if one.split == "train" and one.live])
     devel, test = ([one for one in part if one.split == split] for part, split in ((replay, "devel"), (casia, "test")))
     source, target = (sides(mean_novelty(detector, part), part) for part in (devel, test))
@@ -97,7 +71,7 @@ def test_a_source_without_one_is_folded_by_subject(replay: list[FaceClip], casia
         learned.append({path.parent.name for path in paths})
         return fit(paths)
 
-    found = cross_data_set_errors(noted, casia, replay, folds=3)
+    found = cross_data_set_errors(one_class(noted), casia, replay, folds=3)
     assert learned[0] == {"1", "2", "3"}
     assert sorted(map(sorted, learned[1:])) == [["1", "2"], ["1", "3"], ["2", "3"]]
     train, test = ([one for one in part if one.split == split] for part, split in ((casia, "train"), (replay, "test")))
@@ -115,7 +89,7 @@ def test_a_source_without_one_is_folded_by_subject(replay: list[FaceClip], casia
 def test_a_broken_clip_is_left_out_and_named(replay: list[FaceClip], casia: list[FaceClip], tmp_path: Path) -> None:
     broken = tmp_path / "1.avi"
     broken.write_text("words")
-    found = cross_data_set_errors(fit, replay, [*casia, FaceClip(broken, "test", "9", None)])
+    found = cross_data_set_errors(one_class(fit), replay, [*casia, FaceClip(broken, "test", "9", None)])
     assert found.left_out == (str(broken),)
     assert found.live == 4
 
@@ -134,10 +108,39 @@ def test_the_equal_error_point(live: list[float], attacks: list[float], low: flo
     assert low < threshold < high
 
 
+def test_a_supervised_system_is_judged_by_the_same_protocol(replay: list[FaceClip], casia: list[FaceClip]) -> None:
+    """It learns from both sides of the train split alone; the figures are those of a count over its scores."""
+    learned: list[list[FaceClip]] = []
+
+    def learn(clips: Sequence[FaceClip]) -> ClipJudge:
+        learned.append(list(clips))
+        return Classifier(system).learn(clips)
+
+    system = next(each for each in DESCRIPTOR_SYSTEMS if each.name == "motion")
+    found = cross_data_set_errors(learn, replay, casia)
+    train = [one for one in replay if one.split == "train"]
+    assert learned == [train]
+    assert sum(one.live for one in train) == sum(not one.live for one in train) == 5
+    judge = Classifier(system).learn(train)
+
+    def scores(clips: Sequence[FaceClip]) -> list[float]:
+        return [score for score in judge(clips) if score is not None]
+
+    devel, test = ([one for one in part if one.split == split] for part, split in ((replay, "devel"), (casia, "test")))
+    source, target = sides(scores(devel), devel), sides(scores(test), test)
+    assert (len(target[0]), len(target[1])) == (4, 4)
+    assert found.thresholds[0] == equal_error_threshold(*map(np.array, source))
+    assert found.thresholds[1] == pytest.approx(np.percentile(source[0], 95))
+    assert (found.development, found.one_class, found.oracle) == tuple(
+        hter(*target, threshold) for threshold in found.thresholds
+    )
+    assert found.scores["attacks"].tolist() == target[1]
+
+
 def test_sets_that_lack_a_side_are_refused(replay: list[FaceClip], casia: list[FaceClip]) -> None:
     with pytest.raises(InputError, match="expected live clips to learn from"):
-        cross_data_set_errors(fit, [one for one in replay if not one.live], casia)
+        cross_data_set_errors(one_class(fit), [one for one in replay if not one.live], casia)
     with pytest.raises(InputError, match="got only one side"):
-        cross_data_set_errors(fit, replay, [one for one in casia if one.live])
+        cross_data_set_errors(one_class(fit), replay, [one for one in casia if one.live])
     with pytest.raises(InputError, match="at most the 3 subjects; got 4"):
-        cross_data_set_errors(fit, casia, replay, folds=4)
+        cross_data_set_errors(one_class(fit), casia, replay, folds=4)

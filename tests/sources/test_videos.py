@@ -21,6 +21,7 @@ from novanda.samples import RecordedSource
 from novanda.sources import VideoFiles, clip_thumbnails, find_videos, open_source
 from novanda.sources.clips import Clip
 from novanda.sources.motion import Pairing
+from novanda.sources.watching import FlowStore, Footage
 
 FORM = VideoForm(side=16)
 
@@ -229,6 +230,31 @@ def peak_of_reading(path: Path, frames: int) -> int:
 def test_memory_does_not_grow_with_a_clip(tmp_path: Path) -> None:
     peak_of_reading(tmp_path / "first.avi", 50)
     assert peak_of_reading(tmp_path / "long.avi", 800) < 1.2 * peak_of_reading(tmp_path / "short.avi", 400)
+
+
+def resident_mib() -> float:
+    """Of this process, files that are mapped and in memory included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells how much of a process is in memory")
+@pytest.mark.parametrize("each", [False, True])
+def test_what_was_read_does_not_stay_in_memory(each: bool) -> None:
+    """As many flows as an hour of a larger form has: 144 MiB on disk."""
+    form = VideoForm(side=64)
+    with FlowStore(form) as store:
+        rows = np.zeros(64, store.type)
+        for batch in range(72):
+            rows["flow"] = batch
+            store.append(rows)
+        source = VideoFiles([Footage(Path("clip.mp4"), 1.0, 72 * 64)], form, store.last())
+    before = resident_mib()
+    for batch in range(72):
+        places = range(64 * batch, 64 * (batch + 1))
+        found = source.read_each(places) if each else source.read(places)
+        assert all((flow == batch).all() for flow in found)  # type: ignore[union-attr]  # no position is an error
+    assert resident_mib() - before < 40
+    assert (source.read([0]) == 0).all(), "it is read from disk again"
 
 
 def test_each_frame_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

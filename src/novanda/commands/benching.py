@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from novanda.commands import benching_faces
 from novanda.commands.terminal import DataRoot, argument, on_terminal, print_line, say
 from novanda.errors import DataError, InputError, Interrupted
 
@@ -37,6 +38,8 @@ def bench(
     jobs: int = 1,
     engine: Literal["joblib", "ray"] = "joblib",
     address: Annotated[str | None, argument(metavar="ADDRESS")] = None,
+    network: Annotated[str | None, argument(metavar="NAME")] = None,
+    weights: Annotated[Path | None, argument(metavar="FILE")] = None,
     data_root: DataRoot = None,
 ) -> int:
     """Run a study's cells, those not yet in FOLDER/results.jsonl; stop and repeat the command as you like.
@@ -57,6 +60,8 @@ def bench(
         jobs: cells run at a time.
         engine: "joblib": processes of this machine; "ray": tasks on a Ray cluster.
         address: of the Ray cluster, such as auto; otherwise one is started on this machine.
+        network: of table6, whose features the row CNN takes: residual, or timm:NAME; otherwise a small net is trained.
+        weights: of table6, a .safetensors file for that network; otherwise its weights are random.
         data_root: folder of the named sets; otherwise the environment's NOVANDA_DATA.
     """
     from novanda import datasets
@@ -67,6 +72,25 @@ def bench(
         raise InputError(f"--jobs is how many cells run at a time, at least 1; got {jobs}")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out is a folder here, for result lines and raw scores")
+    if study == benching_faces.STUDY and spec is None:
+        if classes or data_sets or jobs > 1 or engine != "joblib" or address:
+            raise InputError("table6 has two data sets and no classes, and runs one cell at a time, in this process")
+        return benching_faces.bench_faces(
+            benching_faces.Asked(
+                out,
+                _split(methods),
+                _numbers(seeds),
+                budget or "quick",
+                epochs,
+                only,
+                dry_run,
+                network,
+                weights,
+                data_root,
+            )
+        )
+    if network is not None or weights is not None:
+        raise InputError("--network and --weights are of the row CNN of table6; other studies have no such row")
     asked = _cells(study, spec, _numbers(seeds), budget)
     cells = chosen(
         asked, method_names=_split(methods), class_names=_split(classes), data_sets=_split(data_sets), epochs=epochs
@@ -116,7 +140,7 @@ def _cells(study: str | None, spec: Path | None, seeds: Sequence[int], budget: B
         raise InputError("name a study (`novanda list studies`), or give --spec FILE.py, and not both")
     if spec is None:
         if study not in STUDIES:
-            raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
+            raise InputError(f"unknown study {study!r}; known: {', '.join([*STUDIES, benching_faces.STUDY])}")
         chosen = budget or "quick"
         return STUDIES[study](seeds, chosen) if seeds else STUDIES[study](budget=chosen)
     if budget is not None:

@@ -96,10 +96,12 @@ def list_names(
                 f"{sounds.source}"
             )
     else:
+        from novanda.benchmark.face_cells import table6
         from novanda.benchmark.studies import STUDIES
 
         for name, study in STUDIES.items():
             print_line(f"{name:14} {len(study())} cells: {first_line(study)}")
+        print_line(f"{table6.__name__:14} {len(table6())} cells: {first_line(table6)}")
     return 0
 
 

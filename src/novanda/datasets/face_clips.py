@@ -13,12 +13,17 @@ CASIA-MFSD, also called CASIA-FASD (Zhang, Yan, Liu, Lei, Yi and Li, ICB 2012), 
                                                  {5,6,HR_3}.avi     one with the eyes cut out
                                                  {7,8,HR_4}.avi     a video on a screen
 
+Where a face is in each frame stands, of Replay-Attack, in <root>/face-locations/, in a file of the clip's name and
+place with the suffix .face: lines of `frame x y width height` in pixels, frames counted from 0. CASIA-MFSD has no such
+files; those that somebody makes are found in the same place below its root.
+
 Video is not read here: `sources` does that.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,12 +48,14 @@ class FaceClip:
         split: the official one; CASIA-MFSD has no devel.
         subject: whose face it shows, as the set numbers it within the split's own numbering.
         attack: what was held up, or None where the face is live.
+        boxes: the file that says where the face is; None where there is none.
     """
 
     path: Path
     split: Split
     subject: str
     attack: str | None
+    boxes: Path | None = None
 
     @property
     def live(self) -> bool:
@@ -72,7 +79,7 @@ def read_replay_attack(root: str | Path) -> list[FaceClip]:
                 if client is None or (kind is None) == (part == "attack"):
                     raise DataError(f"{file}: expected a name such as Replay-Attack's, with its client; got another")
                 attack = None if kind is None else f"{kind[1]} {file.parent.name}"
-                clips.append(FaceClip(file, split, client[1], attack))
+                clips.append(FaceClip(file, split, client[1], attack, _boxes(file, root)))
     return clips
 
 
@@ -87,8 +94,60 @@ def read_casia_mfsd(root: str | Path) -> list[FaceClip]:
         for file in _files(Path(root) / folder, "*.avi"):
             if file.stem not in _CASIA_CLIPS:
                 raise DataError(f"{file}: expected one of CASIA-MFSD's twelve names ({', '.join(_CASIA_CLIPS)})")
-            clips.append(FaceClip(file, split, file.parent.name, _CASIA_CLIPS[file.stem]))
+            clips.append(FaceClip(file, split, file.parent.name, _CASIA_CLIPS[file.stem], _boxes(file, root)))
     return clips
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """One of the two data sets.
+
+    Attributes:
+        name: of its folder below the data root, and in result lines.
+        title: how text calls it.
+        read: gives its clips.
+        parts: folders that its root holds, for a message.
+        source: who gives it out.
+    """
+
+    name: str
+    title: str
+    read: Callable[[str | Path], list[FaceClip]]
+    parts: str
+    source: str
+
+    def load(self, data_root: Path) -> list[FaceClip]:
+        """Its clips below `data_root`; DataError that says what to put where."""
+        root = data_root / self.name
+        if not root.is_dir():
+            raise DataError(
+                f"{root}: expected {self.title}, with {self.parts} as in its archives; it is not there. It is given "
+                f"out against a signed agreement by {self.source}; unpack it, or make a link to it, there"
+            )
+        return self.read(root)
+
+
+FACE_SETS: tuple[FaceSet, ...] = (
+    FaceSet(
+        "replay-attack",
+        "Replay-Attack",
+        read_replay_attack,
+        "{train,devel,test}/{real,attack}/**/*.mov",
+        "the Idiap Research Institute (www.idiap.ch/en/dataset/replayattack)",
+    ),
+    FaceSet(
+        "casia-mfsd",
+        "CASIA-MFSD",
+        read_casia_mfsd,
+        "{train_release,test_release}/SUBJECT/*.avi",
+        "the Center for Biometrics and Security Research of CASIA (www.cbsr.ia.ac.cn)",
+    ),
+)
+
+
+def _boxes(file: Path, root: str | Path) -> Path | None:
+    boxes = Path(root, "face-locations", file.relative_to(root)).with_suffix(".face")
+    return boxes if boxes.is_file() else None
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

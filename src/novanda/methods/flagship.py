@@ -138,7 +138,7 @@ class Novanda(Method):
     components: int = 256
     neighbours: int = 5
     bank: int = 4_000
-    parts_bank: int = 1_000
+    parts_bank: int = 2_000
     score: Score = "novelty"
 
     def __post_init__(self) -> None:
@@ -176,7 +176,9 @@ class Novanda(Method):
             labels = labels.repeat_interleave(len(batch.images))
             return {"shift": torch.stack([losses.classification_loss(net(views), labels) for net in nets]).sum()}
 
-        player = Player("model", list(model.parameters()), loss)
+        parameters = list(model.parameters())
+        # A norm's scale and a bias are no directions to shrink.
+        player = Player("model", parameters, loss, undecayed=[each for each in parameters if each.dim() == 1])
         return (Stage("train", epochs, (player,), walked=ensemble.walked),)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:

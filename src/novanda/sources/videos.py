@@ -12,7 +12,7 @@ from novanda.recordings import Span, VideoForm
 from novanda.samples import SampleSpec
 from novanda.sources.finding import PathLike, Purpose, find_videos, named_or_found
 from novanda.sources.motion import flow_spec
-from novanda.sources.watching import FlowStore, Footage, watched
+from novanda.sources.watching import FlowStore, Footage, let_go, watched
 
 
 class VideoFiles:
@@ -142,7 +142,9 @@ class VideoFiles:
                 assert clip.error is not None  # it is what this position stands for
                 raise clip.error
             rows.append(row)
-        return np.array(self._pairs["flow"][rows])
+        found = np.array(self._pairs["flow"][rows])
+        let_go(self._pairs)
+        return found
 
     def read_each(self, positions: Sequence[int]) -> list[np.ndarray | DataError]:
         """As `read`, but a flow (2, S, S) or the error for each position: one broken clip costs no other."""
@@ -154,6 +156,7 @@ class VideoFiles:
                 found.append(clip.error)
             else:
                 found.append(np.array(self._pairs["flow"][row]))
+        let_go(self._pairs)
         return found
 
     def _place(self, position: int) -> tuple[Footage, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,16 @@ class FlowStore:
             return np.empty(0, self.type)  # nothing can not be mapped
         self._file.flush()
         return np.memmap(self._file, self.type, "r", (self._rows - rows) * self.type.itemsize, (rows,))
+
+
+def let_go(rows: np.ndarray) -> None:
+    """Give the memory of mapped rows back: what was read is on disk, and comes from there when it is read again.
+
+    Without it every row ever read would count as this process's own, and a long clip take more than a short one.
+    """
+    mapping: object = rows.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def watched(

@@ -1,7 +1,8 @@
 """The paper's published figures, as data: Tables 1 to 6 of Chen et al., IJCAI 2021.
 
 They are printed beside ours and never mixed with them. Slips in the print are noted, not mended: see `slips`.
-`systems.csv` says which method of ours is which row of Tables 3 to 5, and what is known of how a row came about.
+`systems.csv` says which method of ours is which row of Tables 3 to 5, and what is known of how a row came about;
+`face_systems.csv` says the same of Table 6.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ ROUNDING = 0.001
 
 @dataclass(frozen=True)
 class System:
-    """A row of Tables 3 and 4, or a column of Table 5.
+    """A row of Tables 3, 4 and 6, or a column of Table 5.
 
     Attributes:
         row: its name in print.
-        method: the name of novanda's method for it; None where there is none.
+        method: the name of novanda's method for it, or of its supervised system; None where there is none.
         score: which of the method's scores the row is of, for methods that stand in several rows; None: the headline.
         remark: what one should know of the published row; may be empty.
     """
@@ -45,7 +46,16 @@ def table(name: str) -> list[dict[str, str]]:
 
 def system(row: str) -> System:
     """What is known of a row of Tables 3 and 4, or of a column of Table 5."""
-    found = next(line for line in table("systems") if line["row"] == row)
+    return _system("systems", row)
+
+
+def face_system(row: str) -> System:
+    """What is known of a row of Table 6."""
+    return _system("face_systems", row)
+
+
+def _system(file: str, row: str) -> System:
+    found = next(line for line in table(file) if line["row"] == row)
     return System(row, found["method"] or None, found["score"] or None, found["remark"])
 
 
