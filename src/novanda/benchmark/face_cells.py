@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from novanda import methods
+from novanda.benchmark.cells import Budget
 from novanda.benchmark.face_attacks import FaceErrors, Learn, cross_data_set_errors, one_class
 from novanda.benchmark.results import append_result, read_results
 from novanda.benchmark.running import commit, now
-from novanda.benchmark.studies import Budget
 from novanda.checkpoint import written_atomically
 from novanda.datasets.face_clips import FACE_SETS, FaceClip
 from novanda.detector import Detector
