@@ -20,6 +20,7 @@ from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.faces import table6
+from novanda.benchmark.tables.flagship import flagship_table, parts_table
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.sounds import esc10, esc10_means, table5
@@ -40,7 +41,7 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
 PAPER = {  # of every folder's lines
     each.__name__: each for each in (table1, table2, negatives_grid, table3, table4, table5, esc10, esc10_means)
 }
-PAGES = ("results", "paper", "benchmark", "service", "video")
+PAGES = ("results", "paper", "benchmark", "service", "flagship", "video")
 LATEST = {  # a file whose last line is shown, and what makes its table and its facts
     "speed": (speed_table, speed_facts),
     "service": (service_table, service_facts),
@@ -62,6 +63,10 @@ def filled(text: str) -> str:
     made = {name: table(STUDIES[cells](), results).to_markdown() for name, (table, cells) in TABLES.items()}
     runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
     made |= {name: table(runs).to_markdown(notes=True) for name, table in PAPER.items()}
+    made |= {
+        "flagship": flagship_table(runs).to_markdown(notes=True),
+        "parts": parts_table(runs).to_markdown(notes=True),
+    }
     faces = read_results(ROOT / "benchmarks/table6" / face_cells.LINES)
     made["table6"] = table6(list(faces.values())).to_markdown(notes=True)
     for name, (table_of, facts_of) in LATEST.items():

@@ -52,7 +52,7 @@ def test_commands_on_a_folder_of_photos(tmp_path: Path, monkeypatch: pytest.Monk
     assert [words[1] for words in commands] == ["inspect", "fit", "score", "evaluate", "explain", "calibrate", "export"]
     for words in commands:
         # The one thing changed: an epoch of a narrow network in place of a hundred of the paper's.
-        few = ["--training.epochs", "1", "--nda.width", "4"] if words[1] == "fit" else []
+        few = ["--training.epochs", "1", "--novanda.width", "4"] if words[1] == "fit" else []
         assert main([*words[1:], *few]) == 0, words
     lines = (tmp_path / "scores.csv").read_text().splitlines()
     assert lines[0] == "path,novelty,p_value,is_novel,error"

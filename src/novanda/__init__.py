@@ -2,7 +2,7 @@
 
     from novanda import Detector, Training, methods
 
-    detector = Detector(methods.NDA(latent_dim=128), Training(epochs=100)).fit(images)
+    detector = Detector(methods.Novanda(preset="quick")).fit(images)
     detector.predict(new)      # +1 normal, -1 novel, at the asked false-alarm rate
     detector.p_value(new)      # conformal p-values
 

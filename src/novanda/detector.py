@@ -45,7 +45,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     """Novelty detector: fit on normal samples only, then score, decide and give p-values.
 
     Args:
-        method: what to learn and how to score; None is the paper's `methods.NDA()`.
+        method: what to learn and how to score; None is novanda's own, `methods.Novanda()`.
         training: how long and on what device; None, and every field left None, is the method's authors' choice.
         seed: of everything random; the same seed on the same machine gives the same detector.
         false_alarm_rate: share of normal samples that `predict` may flag, in (0, 1).
@@ -149,9 +149,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             begin: called once, when the samples are read and before anything is learned, with the number to learn
                 from and the number held out.
         """
-        method = self.method if self.method is not None else methods.NDA()
+        method = self.method if self.method is not None else methods.Novanda()
         if not isinstance(method, Method):
-            raise InputError(f"method must be one of novanda.methods, such as methods.NDA(); got {method!r}")
+            raise InputError(f"method must be one of novanda.methods, such as methods.Novanda(); got {method!r}")
         self._check_settings()
         training = (self.training or Training()).filled(method.usual_training())
         source = self._open(X, method, kind, data_root, flow_cache, strict, progress)

@@ -286,12 +286,13 @@ def _epoch(
             with _only_gradients_of(seat.player, model):
                 terms = seat.step(functools.partial(Batch, images, index, generator, normals.spec.kind, done))
                 stacked = torch.stack(list(terms.values()))
+                loss = stacked.sum()
                 # Read at once: each reading makes a GPU wait for all that was asked of it.
-                values = stacked.detach().float().tolist()
-                if not math.isfinite(sum(values)):
+                *values, total = torch.cat([stacked, loss[None]]).tolist()
+                if not math.isfinite(total):
                     raise _not_finite(terms, seat.player, stage, epoch, seat.optimizer.param_groups[0]["lr"])
                 seat.optimizer.zero_grad()
-                fabric.backward(stacked.sum())
+                fabric.backward(loss)
                 seat.optimizer.step()
             for name, value in zip(terms, values, strict=True):
                 key = name if len(seats) == 1 else f"{seat.player.name}.{name}"

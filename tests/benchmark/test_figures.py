@@ -184,3 +184,26 @@ def test_the_frontier_has_methods_run_on_every_class(tmp_path: Path, monkeypatch
     assert (by_name["RotNet"].minutes, by_name["RotNet"].bound) == (1.0, True)
     assert by_name["NDA (paper)"].bound
     assert by_name["RotNet"].value == pytest.approx(0.8)
+
+
+def test_a_gpus_runs_stand_at_what_a_cpu_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real = pictures.frontier
+
+    def watched(costs: Any) -> Any:
+        seen.append(costs)
+        return real(costs)
+
+    monkeypatch.setattr(pictures, "frontier", watched)
+    names = datasets.get("cifar10").classes
+    gpu: dict[str, Any] = {"cpu_seconds": {"fit": 1.0, "score": 1.0}, "machine": {"device": "cuda", "name": "abacus"}}
+    lines = [line(PCA(), name, 0.6, cpu_seconds={"fit": 90.0, "score": 1.0}) for name in names]
+    lines += [line(RotNet(), name, 0.8, **gpu) for name in names]
+    lines += [line(NDA(), name, 0.7, **gpu) for name in names]
+    lines += [line(RotNet(), names[0], 0.9, seed=5, cpu_seconds={"fit": 600.0, "score": 1.0})]
+    drawn(write(tmp_path, *lines))
+    (costs,) = seen
+    by_name = {cost.label.split(",")[0]: cost for cost in costs}
+    assert set(by_name) == {"PCA reconstruction", "RotNet"}, "nobody knows what NDA takes on a CPU"
+    assert by_name["RotNet"].minutes == pytest.approx(10)
+    assert by_name["RotNet"].value == pytest.approx(0.8), "the mean is that of the GPU's runs"

@@ -140,6 +140,14 @@ def test_image_size_and_held_out_normals_are_said() -> None:
     assert "at 32 x 32, 0.2 of the normals held out, protocol 2" in group(Run(run(NDA()).folder, made)).description()
 
 
+def test_runs_of_a_gpu_are_a_row_of_their_own() -> None:
+    gpu = {"device": "cuda:0", "name": "abacus"}
+    found = group_runs([run(PCA(), "frog"), run(PCA(), "deer", machine=gpu), run(PCA(), "frog", seed=1, machine=gpu)])
+    assert [(each.on_gpu, len(each.runs)) for each in found] == [(False, 1), (True, 2)]
+    assert [each.description().endswith("on a GPU") for each in found] == [False, True]
+    assert not group(Run(run(PCA()).folder, failed(PCA()))).on_gpu, "a failed cell knows no machine"
+
+
 def test_a_method_of_another_version_shows_all_it_has() -> None:
     made = line(PCA())
     made["cell"]["method"] = {"name": "later", "depth": 3}

@@ -88,13 +88,17 @@ def frontier_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """Mean AUROC against the core-minutes of training, a picture per data set of which every class was run."""
     for data_set in dict.fromkeys(run.data_set for run in runs):
         known = datasets.named(data_set)
+        everything = group_runs([run for run in runs if run.data_set == data_set])
+        # A GPU's seconds are no core's: its runs stand where the same recipe was timed on a CPU, or are left out.
+        timed = {group.first.recipe: group.done for group in everything if not group.on_gpu and group.done}
         groups = [
             group
-            for group in group_runs([run for run in runs if run.data_set == data_set])
+            for group in everything
             if known is not None and len(group.classes) == len(known.classes)
             if not group.calibrated and not is_ablated(group) and group.protocol.startswith("protocol 2")
+            if group.first.recipe in timed
         ]
-        marks = {_titled(group, groups): _cost(group) for group in groups}
+        marks = {_titled(group, groups): _cost(group, timed[group.first.recipe]) for group in groups}
         if len(marks) > 1:
             yield Picture(
                 f"frontier_{_file_name(data_set)}",
@@ -248,10 +252,10 @@ def _one_a_class(group: Group) -> list[Run]:
     return [first[name] for name in group.classes]
 
 
-def _cost(group: Group) -> tuple[float, float, bool]:
-    """Mean core-minutes to train, mean AUROC, and whether the minutes are an upper bound."""
-    busy = [(run.line.get("cpu_seconds") or {}).get("fit") for run in group.done]
-    clock = [float(run.line["fit_seconds"]) * int(run.line["machine"].get("threads") or 1) for run in group.done]
+def _cost(group: Group, timed: Sequence[Run]) -> tuple[float, float, bool]:
+    """Mean core-minutes to train, by the timed runs, mean AUROC, and whether the minutes are an upper bound."""
+    busy = [(run.line.get("cpu_seconds") or {}).get("fit") for run in timed]
+    clock = [float(run.line["fit_seconds"]) * int(run.line["machine"].get("threads") or 1) for run in timed]
     seconds = [clock[place] if each is None else float(each) for place, each in enumerate(busy)]
     mean = group.mean(group.classes, len(group.classes)).value
     assert mean is not None

@@ -66,6 +66,11 @@ class Group:
         return int(self.first.cell["training"].get("epochs") or 0) if self.first.trained else 0
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether its runs were trained on a GPU."""
+        return self.first.on_gpu
+
+    @property
     def done(self) -> tuple[Run, ...]:
         """The runs that did not fail."""
         return tuple(run for run in self.runs if run.error is None)
@@ -88,6 +93,7 @@ class Group:
             *([form_from_json(sounds).described()] if sounds else []),
             *([f"{held_out:g} of the normals held out"] if held_out else []),
             self.protocol,
+            *(["on a GPU"] if self.on_gpu else []),
         ]
         return ", ".join(parts)
 
@@ -139,7 +145,7 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Runs put together that differ in data set, class, seed and fold alone.
+    """Runs put together that differ in data set, class, seed and fold alone; those of a GPU in groups of their own.
 
     Of cells that differ only in what they keep for pictures one counts, the first that did not fail: they are one and
     the same measurement, and a deviation over copies would be 0.
@@ -150,7 +156,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
         budget = cell["training"] if run.trained else None
         family = "fold" if is_fold(run) else cell["protocol"]
         same = (run.method, budget, family, *map(cell.get, ("image_size", "calibration_fraction", "recording")))
-        members = found.setdefault(json.dumps(same, sort_keys=True), {})
+        members = found.setdefault(json.dumps((*same, run.on_gpu), sort_keys=True), {})
         repeat = (run.data_set, run.normal_class, cell["seed"], cell["protocol"])
         if repeat not in members or (members[repeat].error is not None and run.error is None):
             members[repeat] = run

@@ -124,6 +124,21 @@ class Run:
             )
         return normal, other
 
+    def raw_scores(self, *names: str) -> dict[str, np.ndarray]:
+        """The named arrays of raw scores, one value a test sample; "novel" says what each is. DataError as `scores`."""
+        return self._arrays("scores", names)
+
+    @property
+    def recipe(self) -> str:
+        """What says how it was trained, as JSON: the method, its training, how much was held out, size or form."""
+        names = ("method", "training", "calibration_fraction", "image_size", "recording")
+        return json.dumps([self.cell.get(name) for name in names], sort_keys=True)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it was trained on a GPU, so that its seconds are no CPU's."""
+        return str((self.line.get("machine") or {}).get("device", "")).startswith("cuda")
+
     def kept(self, *names: str) -> dict[str, np.ndarray]:
         """The named arrays that the cell was asked to keep. DataError where they are missing or damaged."""
         return self._arrays("kept", names)

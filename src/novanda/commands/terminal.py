@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from novanda.exported import ExportedDetector
     from novanda.samples import Source
 
-DEFAULT_METHOD = "nda"
+DEFAULT_METHOD = "novanda"
 Item = TypeVar("Item")
 argument = functools.partial(tyro.conf.arg, help_behavior_hint="")
 Photos = Annotated[tuple[str, ...], tyro.conf.Positional, argument(metavar="PHOTOS ...")]

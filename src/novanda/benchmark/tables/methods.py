@@ -78,7 +78,8 @@ def measured_table(kind: type[Method], runs: Sequence[Run]) -> Table:
     notes = (
         "AUROC is the mean over these classes, of the last epoch. Published is the mean that the paper prints for all "
         "classes of the data set. The floor is the nearest neighbour on pixels, on the same classes. Seconds to fit "
-        "are those of the result lines, of a CPU that other runs shared: upper bounds.",
+        "are those of the result lines, of a CPU, or of a GPU where a row says so, that other runs shared: "
+        "upper bounds.",
     )
     title = f"{kind.title}: what was measured"
     return Table(f"method_{kind.name}", title, (*header, "floor", "fit, s"), tuple(rows), notes, words=4)
