@@ -127,6 +127,25 @@ def test_a_training_is_announced_before_it_begins(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("more", "epochs"),
+    [((), 30), (("--novanda.preset", "quick"), 18), (("--novanda.preset=quick", "--training.epochs", 4), 4)],
+)
+def test_a_preset_decides_how_long_it_trains(
+    run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[object, ...], epochs: int
+) -> None:
+    seen: list[str] = []
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("novanda.commands.fitting.say", seen.append)
+    monkeypatch.setattr(training, "_epoch", stop)
+    assert run("fit", digits / "train", "--out", tmp_path / "d", "--image-size", 32, *more).code == 130
+    assert seen[1].startswith("novanda: learning from 80 samples")
+    assert seen[2].startswith(f"training for {epochs} epochs")
+
+
 def test_fit_skips_broken_files_or_stops_at_them(run: Run, digits: Path, broken: Path, tmp_path: Path) -> None:
     words = ("fit", digits / "train", broken, "--out", tmp_path / "d", "--method", "pca")
     done = run(*words)
@@ -409,7 +428,7 @@ def mistakes(digits: Path, model: Path, place: Path) -> Iterator[tuple[list[Any]
     yield ["fit", train, "--out", place / "link"], "would be replaced"
     yield ["fit", train, "--out", place / "pipe"], "would be replaced"
     yield ["fit", train, "--out", place / ("x" * 300)], "name too long"
-    yield ["fit", train, "--out", new, "--method", "nonsense"], "known: nda, pca"
+    yield ["fit", train, "--out", new, "--method", "nonsense"], "known: novanda, nda"
     yield ["fit", train, "--out", new, "--method"], "--method"
     yield ["fit", train, "--out", new, "--training.epochs", "0"], "Training.epochs must be a whole number"
     yield ["fit", train, "--out", new, "--training.epochs", "many"], "'many'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from novanda.training_options import Training
 
 if TYPE_CHECKING:
     from novanda.detector import Detector
+    from novanda.method import Method
 
 
 def fit(photos: Photos, out: Path) -> int:
@@ -38,7 +40,8 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
     from novanda import methods
 
     chosen = methods.get(value_of("--method", given) or DEFAULT_METHOD)
-    default, default_training = chosen(), Training().filled(chosen.training)
+    default = _with_preset(chosen, given)
+    default_training = Training().filled(default.usual_training())
     names = Literal[tuple(method.name for method in methods.METHODS)]  # type: ignore[valid-type]  # made at run time
 
     def fit(
@@ -110,6 +113,17 @@ def fit_command(given: Sequence[str]) -> Callable[..., int]:
     fit.__annotations__["method"] = names
     fit.__annotations__["settings"] = Annotated[chosen, tyro.conf.arg(name=chosen.name)]
     return fit
+
+
+def _with_preset(chosen: type[Method], given: Sequence[str]) -> Method:
+    """The method with the preset that the command line gives it, for that decides how long it trains by default."""
+    preset = value_of(f"--{chosen.name}.preset", given)
+    if preset is None or "preset" not in {each.name for each in fields(chosen)}:
+        return chosen()
+    try:
+        return chosen(preset=preset)  # type: ignore[call-arg]  # that it has such a field was seen above
+    except InputError:  # the parser tells what the presets are
+        return chosen()
 
 
 def _fit(detector: Detector, photos: tuple[str, ...], out: Path, *, resume: bool, reading: dict[str, Any]) -> int:
