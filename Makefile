@@ -81,6 +81,8 @@ results: $(READY)
 	  $(BENCH) $$study --out benchmarks/ablation --classes plane,car --seeds 0,1 --jobs 2 || exit $$?; done
 	for study in gallery figure4 figure6; do $(BENCH) $$study --out benchmarks/figures --jobs 2 || exit $$?; done
 	$(BENCH) table4 --out benchmarks/table4 --jobs 2
+	$(BENCH) flagship --out benchmarks/flagship --jobs 2
+	$(BENCH) compared --out benchmarks/compared --jobs 2
 	$(BENCH) esc10 --out benchmarks/esc10 --jobs 2
 	$(BENCH) table3 --methods nda --budget authors --out benchmarks/table3 --jobs 2
 
