@@ -14,7 +14,7 @@ help:
 	@echo "make test       lint, types, documentation, tests"
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make test-slow  tests that need minutes, or real data under NOVANDA_DATA"
-	@echo "make bench      speed and memory on this machine, one line added to benchmarks/{speed,video}.jsonl"
+	@echo "make bench      speed and memory on this machine, one line added to benchmarks/{speed,sound,video}.jsonl"
 	@echo "make bench-service  latency and memory of the service, one line added to benchmarks/service.jsonl"
 	@echo "make results    the cells behind the README's tables, resumed; needs NOVANDA_DATA; hours"
 	@echo "make readme     the README's tables and pictures from the committed result lines"
@@ -67,6 +67,7 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --out benchmarks/speed.jsonl
+	$(BIN)/python benchmarks/sound.py --out benchmarks/sound.jsonl
 	$(BIN)/python benchmarks/video.py --out benchmarks/video.jsonl
 
 bench-service: $(READY)

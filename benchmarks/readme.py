@@ -23,6 +23,7 @@ from novanda.benchmark.tables.faces import table6
 from novanda.benchmark.tables.flagship import flagship_table, parts_table
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
+from novanda.benchmark.tables.sound_speed import sound_facts, sound_table
 from novanda.benchmark.tables.sounds import esc10, esc10_means, table5
 from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.benchmark.tables.video import video_facts, video_table
@@ -41,10 +42,11 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
 PAPER = {  # of every folder's lines
     each.__name__: each for each in (table1, table2, negatives_grid, table3, table4, table5, esc10, esc10_means)
 }
-PAGES = ("results", "paper", "benchmark", "service", "flagship", "video")
+PAGES = ("results", "paper", "benchmark", "service", "flagship", "sound", "video")
 LATEST = {  # a file whose last line is shown, and what makes its table and its facts
     "speed": (speed_table, speed_facts),
     "service": (service_table, service_facts),
+    "sound": (sound_table, sound_facts),
     "video": (video_table, video_facts),
 }
 

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import soundfile
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from novanda import methods
 from novanda.augment import NegativeAugmentation
@@ -45,7 +45,6 @@ from novanda.detector import Detector
 from novanda.export import export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.recordings import AudioForm
 from novanda.samples import Normals, SampleSpec
 from novanda.sources import ArraySource
 from novanda.training import Epoch, Training, has_fast_bf16, seeded, train
@@ -59,13 +58,11 @@ PACKAGES = (
     "lightning-fabric",
     "kornia",
     "onnxruntime",
-    "soundfile",
     "soxr",
 )
 DTYPES = {"bf16": torch.bfloat16, "32": torch.float32}
 CONVOLUTIONS = ((64, 32), (128, 16), (256, 8))
 """Channels and side of the 3 x 3 convolutions whose best rate is taken for the machine's peak; each costs the same."""
-SOUND_RATE = 44_100
 PATIENCE_SECONDS = 15.0
 """After this long no repetition is added: bfloat16 without hardware for it can be a hundred times slower."""
 
@@ -92,11 +89,9 @@ class Sizes:
     """Images in a scored batch."""
     single: int = 60
     """Images scored one by one."""
-    sounds: tuple[int, int] = (60, 3600)
-    """Seconds of the short and of the long recording that are scored."""
 
 
-QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=32, scored=8, single=3, sounds=(4, 12))
+QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=32, scored=8, single=3)
 """Only shows that everything runs: its figures mean nothing."""
 
 
@@ -204,13 +199,37 @@ def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision:
     return train(model, (last,), normals, training.filled(method.training), seed=0)
 
 
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch leaves this class untyped
+    """Counts floating-point operations of convolutions and matrix products by PyTorch's own table.
+
+    PyTorch's FlopCounterMode does the same and follows modules besides, by hooks that fail where a loss asks for
+    gradients of its own, as OCGAN's and DROCC's do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        self.total: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._overloadpacket not in flop_registry:
+            with self:  # without gradients some operations come whole, a linear layer among them
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        found = func(*args, **kwargs)
+        if func._overloadpacket in flop_registry:
+            self.total += int(flop_registry[func._overloadpacket](*args, **kwargs, out_val=found))
+        return found
+
+
 def step_operations(method: Method, sizes: Sizes) -> int:
     """Floating-point operations (twice the multiply-adds) of the networks in one step, forward and backward."""
     epochs = training_epochs(method, structured_images(sizes.batch_size), sizes, "auto")
     next(epochs)  # a stage's beginning, such as a PCA, is no part of a step
-    with FlopCounterMode(display=False) as counter:
+    with Operations() as counter:
         next(epochs)
-    return int(counter.get_total_flops())
+    return counter.total
 
 
 def training_speed(method: Method, sizes: Sizes) -> dict[str, Any]:
@@ -290,11 +309,11 @@ def scoring_speed(detector: Detector | ExportedDetector, sizes: Sizes) -> dict[s
 def network_size(detector: Detector) -> dict[str, int]:
     """Learned numbers, those that only training needs among them, and the multiply-adds of scoring one image."""
     images = next(Normals(ArraySource(structured_images(1, seed=1))).batches())
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), Operations() as counter:
         detector.method_.novelty(detector.model_, detector.reference_, images)
     return {
         "parameters": sum(p.numel() for p in detector.model_.parameters()),
-        "scoring_multiply_adds": int(counter.get_total_flops()) // 2,
+        "scoring_multiply_adds": counter.total // 2,
     }
 
 
@@ -355,45 +374,6 @@ def memory_of_training(names: Sequence[str], quick: bool, threads: int | None) -
         return dict(zip(names, pool.map(measure, names), strict=True))
 
 
-def write_hiss(path: Path, seconds: int) -> None:
-    """A 16-bit WAV file of noise at 44.1 kHz, written a second at a time: a long one needs no memory here either."""
-    generator = np.random.default_rng(seconds)
-    with soundfile.SoundFile(path, "w", samplerate=SOUND_RATE, channels=1, format="WAV", subtype="PCM_16") as file:
-        for _ in range(seconds):
-            file.write(generator.normal(0, 0.1, SOUND_RATE).astype(np.float32))
-
-
-def sound_here(seconds: int) -> dict[str, float]:
-    """How long scoring a recording takes on one thread, decoding, resampling and spectrograms included, and memory."""
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        normal, scored = Path(folder) / "normal.wav", Path(folder) / "scored.wav"
-        write_hiss(normal, 40)
-        detector = Detector(methods.PCA(components=8), recording=AudioForm(), calibration_fraction=0.0).fit(normal)
-        write_hiss(scored, seconds)
-        before = peak_mib()
-        started = time.perf_counter()
-        (timeline,) = detector.timelines([scored])
-        taken = time.perf_counter() - started
-    return {
-        "recording_seconds": seconds,
-        "segments": len(timeline.novelty),
-        "score_seconds": rounded(taken),
-        "times_real_time": rounded(seconds / taken),
-        "before": before,
-        "peak": peak_mib(),
-    }
-
-
-def sound_scoring(sizes: Sizes) -> dict[str, dict[str, float]]:
-    """`sound_here` of a short and of a long recording, each in a process of its own, one after the other."""
-    found = {}
-    for name, seconds in zip(("short", "long"), sizes.sounds, strict=True):
-        command = [sys.executable, __file__, "--sound-of", str(seconds)]
-        found[name] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return found
-
-
 # ---------------------------------------------------------------------------------------------------------------
 # The whole line
 
@@ -424,7 +404,6 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
     say("memory")
     memory = memory_of_training([method.name for method in learned], quick, threads)
     say("a recording of an hour")
-    sound = sound_scoring(sizes)
     # Measured before and after, so that a peak taken in a busy minute does not flatter the training.
     say("convolutions")
     rates = [convolution_rates(sizes)]
@@ -467,7 +446,6 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
         "augmentation": augmentation,
         "scoring": scoring,
         "exported": scoring_exported,
-        "sound": sound,
         "bf16_score_differences": differences,
         "seconds": rounded(time.perf_counter() - began),
     }
@@ -504,10 +482,6 @@ def table(line: Mapping[str, Any]) -> Table:
             row(f"{part} {name}, batch {sizes['scored']}", "images/s", found["images_per_second"])
             latency = found["latency_ms"]
             row(f"{part} {name}, one image", "ms", latency, f"95th percentile {latency['percentile_95']:.4g}")
-    for found in line["sound"].values():
-        what = f"a recording of {found['recording_seconds']} s, one thread"
-        also = f"peak memory {found['peak']:.0f} MiB, {found['before']:.0f} before"
-        made.add_row(what, "times real time", f"{found['times_real_time']:.4g}", "", "", also)
     for name, scores in line["bf16_score_differences"].items():
         for score, values in scores.items():
             also = f"relative {values['relative']:.2g}, {values['deviations']:.2g} standard deviations"
@@ -524,7 +498,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="only show that it runs; the figures mean nothing")
     parser.add_argument("--threads", type=int, help="of torch; left out, torch's own choice")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # how this file calls itself
-    parser.add_argument("--sound-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.threads is not None:
         if given.threads < 1:
@@ -533,9 +506,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = QUICK if given.quick else Sizes()
     if given.memory_of is not None:
         sys.stdout.write(json.dumps(memory_here(given.memory_of, sizes)))
-        return 0
-    if given.sound_of is not None:
-        sys.stdout.write(json.dumps(sound_here(given.sound_of)))
         return 0
     progress = Console(stderr=True)
     line = measure_all(sizes, given.quick, given.threads, lambda what: progress.print(f"measuring {what}", style="dim"))

@@ -130,15 +130,6 @@ def test_bf16_beside_float32_scores(line: dict[str, Any]) -> None:
 
 
 @slow
-def test_a_long_recording_beside_a_short_one(line: dict[str, Any]) -> None:
-    short, long = line["sound"]["short"], line["sound"]["long"]
-    assert (short["segments"], long["segments"]) == (3, 11), "segments of 2 s, one a second, of 4 and 12 s"
-    for found in (short, long):
-        assert found["times_real_time"] == pytest.approx(found["recording_seconds"] / found["score_seconds"], rel=1e-3)
-        assert found["peak"] >= found["before"]
-
-
-@slow
 def test_machine_and_peaks(line: dict[str, Any]) -> None:
     assert line["convolution_tflops"].keys() == {"bf16", "32"}
     for found in line["convolution_tflops"].values():

@@ -57,12 +57,6 @@ def speed_facts(line: Mapping[str, Any]) -> str:
     """The machine of a `make bench` line, its convolution peak, and augmentation against kornia, as a list."""
     machine, speeds = line["machine"], line["augmentation"]["images_per_second"]
     peaks = ", ".join(f"{name} {peak['peak']:.2f}" for name, peak in line["convolution_tflops"].items())
-    sound = [
-        f"- A recording of {found['recording_seconds']:,} s (WAV, 44.1 kHz) decoded, resampled and scored by PCA on "
-        f"one thread: {found['times_real_time']:,.0f} times real time; peak memory {found['peak']:.0f} MiB, "
-        f"{found['before']:.0f} MiB before it."
-        for found in line.get("sound", {}).values()  # lines from before it was measured have none
-    ]
     load = f"load {line['load_average']:.1f} when it began, {line['date'][:10]}, commit {line['commit']}"
     return "\n".join(
         (
@@ -76,7 +70,6 @@ def speed_facts(line: Mapping[str, Any]) -> str:
                 for name, scores in line["bf16_score_differences"].items()
             )
             + ". Scores are always computed in float32.",
-            *sound,
         )
     )
 
