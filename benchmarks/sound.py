@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
 from rich.console import Console
 from speed import machine, rounded
 
@@ -47,10 +46,7 @@ def write_hiss(path: Path, seconds: int) -> None:
 
 
 def score_here(path: Path, recording: Path) -> dict[str, float]:
-    """Score a recording on one core; what that took."""
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    """Score a recording; what that took."""
     detector = Detector.load(path)
     before = peak_memory_mib()
     reset_peak_memory()
@@ -67,6 +63,9 @@ def score_here(path: Path, recording: Path) -> dict[str, float]:
 
 def measure(lengths: Sequence[int], folder: Path) -> dict[str, dict[str, Any]]:
     """Both recordings, by their length in seconds, each in a process of its own, one after the other."""
+    if hasattr(os, "sched_setaffinity"):
+        # Handed down: threads that a library starts on import would keep what they had before a process bound itself.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     write_hiss(folder / "normal.wav", 40)
     detector = Detector(methods.PCA(components=8), recording=AudioForm(), calibration_fraction=0.0)
     detector.fit(folder / "normal.wav").save(folder / "detector.novanda")

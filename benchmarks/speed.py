@@ -229,7 +229,7 @@ def step_operations(method: Method, sizes: Sizes) -> int:
     next(epochs)  # a stage's beginning, such as a PCA, is no part of a step
     with Operations() as counter:
         next(epochs)
-    return counter.total
+    return int(counter.total)
 
 
 def training_speed(method: Method, sizes: Sizes) -> dict[str, Any]:
