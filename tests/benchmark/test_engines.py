@@ -107,6 +107,17 @@ def test_killed_at_ten_random_moments_and_resumed(root: Path, spec: Path, tmp_pa
         assert rounds < 100, "on this machine no moment is early enough to break anything"
 
 
+def test_what_a_finished_cell_left_behind_is_cleared(root: Path, spec: Path, tmp_path: Path) -> None:
+    _run_all(str(spec), str(tmp_path), str(root))
+    key = next(iter(read_results(tmp_path / "results.jsonl")))
+    for ending in ("lock", "checkpoint"):
+        work_file(tmp_path, key, ending).parent.mkdir(exist_ok=True)
+        work_file(tmp_path, key, ending).touch()
+    _run_all(str(spec), str(tmp_path), str(root))
+    assert not list((tmp_path / "work").glob("*"))
+    assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 4
+
+
 @pytest.mark.slow  # each of its eleven runs imports torch three times
 def test_workers_end_with_a_killed_driver(root: Path, spec: Path, tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"

@@ -99,8 +99,3 @@ def test_speed_tables_show_what_a_line_of_make_bench_holds() -> None:
     assert "load 0.2" in facts
     assert "bf16 0.50, 32 0.25" in facts
     assert f"{NDA.title} 0.12" in facts
-    assert "recording" not in facts
-    hour = {"recording_seconds": 3600, "times_real_time": 123.4, "before": 300.0, "peak": 320.4}
-    sounding = speed_facts({**line, "sound": {"long": hour}})
-    assert "3,600 s" in sounding
-    assert "123 times real time; peak memory 320 MiB, 300 MiB before it" in sounding

@@ -54,6 +54,9 @@ def run_cells(
     done = {key: line for key, line in read_results(path).items() if "error" not in line}
     waiting = list({cell.key: cell for cell in cells if cell.key not in done}.values())
     say(f"{len(cells)} cells, {sum(cell.key in done for cell in cells)} done before, {len(waiting)} to run")
+    for cell in cells:  # one that was killed between its line and its end left its files behind
+        if cell.key in done and work_file(out, cell.key, "lock").exists():
+            _clear(out, cell.key)
     if waiting:
         threads = max(1, _cores() // jobs)
         outcomes = _ENGINES[engine](waiting, out, root, jobs, threads, address)
