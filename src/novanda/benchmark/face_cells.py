@@ -168,7 +168,8 @@ def run_face_cell(
     learn = _learner(cell, boxes, out / "flows")
     found = cross_data_set_errors(learn, source, target, folds=cell.folds, seed=cell.seed)
     with written_atomically(out / "scores" / f"{cell.key}.npz") as file:
-        np.savez_compressed(file, **found.scores)  # type: ignore[arg-type]  # numpy's stub wants bool there
+        arrays: dict[str, Any] = dict(found.scores)
+        np.savez_compressed(file, **arrays)
     return {
         "key": cell.key,
         "cell": cell.to_json(),

@@ -57,7 +57,8 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
     scores, novel = judged.scores, judged.novel
     arrays = {name: _narrowest(values) for name, values in scores.items()} | dict(judged.arrays)
     with written_atomically(out / "scores" / f"{cell.key}.npz") as file:
-        np.savez_compressed(file, novel=novel, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool there
+        named: dict[str, Any] = {"novel": novel, **arrays}
+        np.savez_compressed(file, **named)
     if isinstance(task, ImageTask):
         keep_pictures(cell, detector, task.split, scores, out)
     headline = next(iter(scores))

@@ -120,8 +120,9 @@ def _with_preset(chosen: type[Method], given: Sequence[str]) -> Method:
     preset = value_of(f"--{chosen.name}.preset", given)
     if preset is None or "preset" not in {each.name for each in fields(chosen)}:
         return chosen()
+    settings: dict[str, Any] = {"preset": preset}
     try:
-        return chosen(preset=preset)  # type: ignore[call-arg]  # that it has such a field was seen above
+        return chosen(**settings)
     except InputError:  # the parser tells what the presets are
         return chosen()
 

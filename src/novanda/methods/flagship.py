@@ -104,8 +104,8 @@ class Novanda(Method):
     for plain textures, and a network trained on many other images (frozen features) beats it where one is allowed.
 
     Attributes:
-        preset: "quick", "standard" or "thorough" (width 16, 32, 48; 18, 30, 60 epochs; 1, 1, 2 members): a few minutes,
-            a quarter of an hour, or hours for 5,000 images of 32 x 32 pixels on two cores. What follows overrides it.
+        preset: "quick", "standard" or "thorough" (width 16, 32, 48; 18, 30, 60 epochs; 1, 1, 2 members): the
+            longer, the sharper. What follows overrides it.
         width: channels of the first convolution; 0: the preset's.
         members: nets trained side by side whose answers are averaged; 0: the preset's.
         padding: pixels by which training samples are shifted at most, reflected at the border.
