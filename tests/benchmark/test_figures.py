@@ -162,15 +162,21 @@ def test_hostile_names_are_drawn_and_name_safe_files(tmp_path: Path) -> None:
     assert all(name.replace("_", "").isalnum() for name in found)
 
 
-def test_the_frontier_has_methods_run_on_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the frontier was drawn of."""
+    costs_drawn: list[Any] = []
     real = pictures.frontier
 
     def watched(costs: Any) -> Any:
-        seen.append(costs)
+        costs_drawn.append(costs)
         return real(costs)
 
     monkeypatch.setattr(pictures, "frontier", watched)
+    return costs_drawn
+
+
+def test_the_frontier_has_methods_run_on_every_class(tmp_path: Path, seen: list[Any]) -> None:
     names = datasets.get("cifar10").classes
     busy = [line(PCA(), name, 0.6, cpu_seconds={"fit": 90.0, "score": 1.0}) for name in names]
     clock = [line(RotNet(), name, 0.8, fit_seconds=30.0, machine={"threads": 2}) for name in names]
@@ -186,15 +192,7 @@ def test_the_frontier_has_methods_run_on_every_class(tmp_path: Path, monkeypatch
     assert by_name["RotNet"].value == pytest.approx(0.8)
 
 
-def test_a_gpus_runs_stand_at_what_a_cpu_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    real = pictures.frontier
-
-    def watched(costs: Any) -> Any:
-        seen.append(costs)
-        return real(costs)
-
-    monkeypatch.setattr(pictures, "frontier", watched)
+def test_a_gpus_runs_stand_at_what_a_cpu_took(tmp_path: Path, seen: list[Any]) -> None:
     names = datasets.get("cifar10").classes
     gpu: dict[str, Any] = {"cpu_seconds": {"fit": 1.0, "score": 1.0}, "machine": {"device": "cuda", "name": "abacus"}}
     lines = [line(PCA(), name, 0.6, cpu_seconds={"fit": 90.0, "score": 1.0}) for name in names]

@@ -49,9 +49,11 @@ def dcase(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         soundfile.write(sounds / "normal/beach" / f"{number}.wav", hiss(number, 6), RATE)
         soundfile.write(sounds / "event/babycry" / f"{number}.wav", beep(number), RATE)
-    for split, count, seed in (("devtrain", 8, 0), ("evaltest", 12, 1)):
-        mixing = Mixing((0.0, 6.0), count, 0.6, 5.0, RATE, split, seed=seed)  # type: ignore[arg-type]  # names of splits
-        mix(sounds / "normal", sounds / "event", root / split, mixing)
+    for mixing in (
+        Mixing((0.0, 6.0), 8, 0.6, 5.0, RATE, "devtrain", seed=0),
+        Mixing((0.0, 6.0), 12, 0.6, 5.0, RATE, "evaltest", seed=1),
+    ):
+        mix(sounds / "normal", sounds / "event", root / mixing.split, mixing)
     return root
 
 
@@ -145,7 +147,7 @@ def test_folds_train_and_test_and_the_test_set_is_what_novanda_mix_makes(
     esc: Path, few: Mixing, tmp_path: Path
 ) -> None:
     split = sound_split("esc10", "sea_waves", "rare_sounds", esc)
-    assert [Path(file.path).name for file in split.normals(SPECTROGRAM).files] == [  # type: ignore[union-attr]  # whole files
+    assert [Path(file.path).name for file in split.normals(SPECTROGRAM).files] == [  # type: ignore[union-attr]  # of files
         f"001_{fold}-A.ogg" for fold in (1, 2, 3, 4)
     ]
     for place, folder in ((1, "backgrounds/sea_waves"), (6, "events/baby_cry"), (7, "events/dog_bark"),
@@ -161,7 +163,7 @@ def test_folds_train_and_test_and_the_test_set_is_what_novanda_mix_makes(
         assert (ours.path.name, ours.events, ours.ebr) == (theirs.path.name, theirs.events, theirs.ebr)
         assert ours.path.read_bytes() == theirs.path.read_bytes()
     choosing = sound_split("esc10", "sea_waves", "rare_sounds_within_training", esc)
-    assert [Path(file.path).name for file in choosing.normals(SPECTROGRAM).files] == [  # type: ignore[union-attr]  # whole files
+    assert [Path(file.path).name for file in choosing.normals(SPECTROGRAM).files] == [  # type: ignore[union-attr]  # of files
         f"001_{fold}-A.ogg" for fold in (1, 2, 3)
     ]
     assert {mixture.path.name for mixture in choosing.mixtures}.isdisjoint(m.path.name for m in split.mixtures)
