@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training_options",),
     ("losses", "augment", "networks", "metrics", "calibration", "checkpoint"),
     ("latents", "patches", "neighbours"),
+    ("symmetry",),
     ("method",),
     ("heat", "examples"),
     ("training",),

@@ -366,10 +366,20 @@ def mirror(images: Tensor, chosen: Tensor, kind: Kind = "image") -> Tensor:
     return torch.where(_spread(chosen.to(images.device)), mirrored, images)
 
 
-def shift_and_mirror(images: Tensor, generator: torch.Generator, padding: int = 4, kind: Kind = "image") -> Tensor:
+def shift_and_mirror(
+    images: Tensor,
+    generator: torch.Generator,
+    padding: int = 4,
+    kind: Kind = "image",
+    mirrored: Tensor | None = None,
+) -> Tensor:
     """Mild positive views: random crops of the reflect-padded samples, half of them mirrored: (B, C, H, W) -> the same.
 
     A spectrogram is moved in time only and never mirrored: another band or reversed time is another sound.
+
+    Args:
+        padding: pixels by which a sample is moved at most.
+        mirrored: which to mirror, bool (B,); None: each with probability one half.
     """
     count, _, height, width = images.shape
     numbers = torch.rand(count, 3, generator=generator)
@@ -382,7 +392,9 @@ def shift_and_mirror(images: Tensor, generator: torch.Generator, padding: int = 
     columns = (offset[:, 1:] + torch.arange(width)).to(images.device)
     sample = torch.arange(count, device=images.device)[:, None, None]
     views = padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return views if kind == "spectrogram" else mirror(views, numbers[:, 2] < 0.5, kind)
+    if kind == "spectrogram":
+        return views
+    return mirror(views, numbers[:, 2] < 0.5 if mirrored is None else mirrored, kind)
 
 
 def quarter_turns(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from test_contract import made_normals, made_novel
 from novanda import Detector
 from novanda.augment import negative_shifts, shifted
 from novanda.errors import InputError
-from novanda.methods import Novanda
+from novanda.methods import Novanda, flagship
 from novanda.methods.flagship import _Ensemble, _reliability
 from novanda.networks import ResidualNet
 from novanda.samples import Normals, SampleSpec
@@ -29,9 +29,14 @@ def fitted(method: Novanda = TINY, images: np.ndarray | None = None, **options: 
     return detector.fit(made_normals(0, 60) if images is None else images, **options)
 
 
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return fitted()
+@pytest.fixture(scope="module", params=[False, True], ids=["either side", "one side"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    """One to whose normals mirroring is no shift, and one to whose it is, whatever they look like."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flagship, "mirroring_shows", lambda *_: request.param)
+        found = fitted()
+    assert ensemble(found).sided.item() == float(request.param)
+    return found
 
 
 def ensemble(detector: Detector) -> _Ensemble:
@@ -61,27 +66,33 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
     """The four scores of one scaled image (C, H, W), with the nets' answers and the banks taken as they are."""
     (net,) = ensemble(detector).nets()
     reference = {name: tensor.numpy().astype(np.float64) for name, tensor in detector.reference_.items()}
-    k = TINY.neighbours
+    k, one_side = TINY.neighbours, ensemble(detector).sided.item() == 1
     sums: dict[str, Any] = dict.fromkeys(("shift", "shape", "parts", "texture"), 0.0)
-    for view in (image, image.flip(2)):
+    weight = reference["reliability"].sum()
+    for side, view in enumerate((image, image.flip(2))):
         turns = [torch.rot90(view, turn, (1, 2))[None] for turn in range(4)]
         with torch.inference_mode():
             levels = [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns]
-            logits = np.array([net(turn).numpy()[0] for turn in turns], np.float64)
-        shift, weight = 0.0, 0.0
+            outputs = np.array([net(turn).numpy()[0] for turn in turns], np.float64)
         for t in range(4):
-            for o in range(4):
-                shift -= reference["reliability"][t, o] * (logits[t, t] - logits[t, o])
-                weight += reference["reliability"][t, o]
-        sums["shift"] += shift / weight
+            # Four outputs for the turns; of one-sided things four more, for one side and against the other.
+            more = outputs[t][4:] if one_side else np.zeros(4)
+            logits = [*(outputs[t][:4] + more), *(outputs[t][:4] - more)]
+            here = 4 * side + t
+            for o in range(8):
+                sums["shift"] -= reference["reliability"][here, o] * (logits[here] - logits[o]) / weight
+        if side == 1 and one_side:
+            continue
+        share = 1 if one_side else 0.5
         for t in range(4):
             feature = levels[t][2] / np.linalg.norm(levels[t][2])
             cosines = sorted((feature @ normal for normal in reference["shape_bank"][t]), reverse=True)
-            sums["shape"] += (1 - np.mean(cosines[:k])) / 4
+            sums["shape"] += share * (1 - np.mean(cosines[:k])) / 4
         texture, parts = levels[0][0], levels[0][1]
         described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3)])
         placed = (described - reference["texture_mean"]) @ reference["texture_projection"]
-        sums["texture"] += np.mean(sorted(np.linalg.norm(placed - other) for other in reference["texture_bank"])[:k])
+        distances = sorted(np.linalg.norm(placed - other) for other in reference["texture_bank"])
+        sums["texture"] += share * np.mean(distances[:k])
         padded = np.pad(parts, ((0, 0), (1, 1), (1, 1)))
         for row in range(8):
             for column in range(8):
@@ -89,8 +100,8 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
                 part = padded[:, row : row + 3, column : column + 3].mean((1, 2))
                 placed = (part - reference["parts_mean"]) @ reference["parts_projection"]
                 bank = reference["parts_bank"][8 * row + column]
-                sums["parts"] += min(np.linalg.norm(placed - other) for other in bank) / 64
-    return {name: value / 2 for name, value in sums.items()}
+                sums["parts"] += share * min(np.linalg.norm(placed - other) for other in bank) / 64
+    return sums
 
 
 def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
@@ -98,7 +109,9 @@ def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
     found = detector.novelty_scores(images)
     scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2)))
     reference = detector.reference_
-    share = reference["reliability"].sum().item() / 12
+    # The pairs of turns, of either side; where mirroring is a shift, each turn and the same mirrored besides.
+    pairs = 4 * 3 * 4 + (8 if ensemble(detector).sided.item() == 1 else 0)
+    share = reference["reliability"].sum().item() / pairs
     assert 0 < share < 1
     weights = np.array([3 * share, 1, 1, 1])
     for place, image in enumerate(scaled):
@@ -176,6 +189,43 @@ def test_what_has_no_upright_is_not_judged_by_its_turns() -> None:
     assert detector.reference_["reliability"].max() < 0.4
     (sentence,) = detector.findings()
     assert "upright from turned by 180 degrees" in sentence
+    assert "mirrored" not in sentence
+
+
+def asymmetric(count: int) -> np.ndarray:
+    """Images (N, 32, 32, 1) of a hook that always points to the right."""
+    out = np.random.default_rng(3).integers(0, 30, (count, 32, 32, 1)).astype(np.uint8)
+    for image, (row, column) in zip(out, np.random.default_rng(4).integers(0, 4, (count, 2)), strict=True):
+        image[4 + row : 26 + row, 8 + column : 12 + column] = 220
+        image[4 + row : 10 + row, 8 + column : 24 + column] = 220
+    return out
+
+
+def test_what_has_one_side_is_novel_when_mirrored() -> None:
+    training = dataclasses.replace(TRAINING, epochs=4)
+    detector = Detector(Novanda(width=8), training, calibration_fraction=0.0).fit(asymmetric(120))
+    assert ensemble(detector).sided.item() == 1
+    assert any("wrong way round" in sentence for sentence in detector.findings())
+    r = detector.reference_["reliability"]
+    assert r[0, 4] > 0.9, "a hook and its mirror image are told apart"
+    fresh = asymmetric(160)[120:]
+    scores = detector.novelty_scores(np.concatenate([fresh, fresh[:, :, ::-1]]))
+    for name in ("novelty", "shift"):
+        assert roc_auc_score(np.repeat([0, 1], 40), scores[name]) > 0.95, name
+
+
+def test_what_has_either_side_is_as_normal_when_mirrored() -> None:
+    images = asymmetric(120)
+    images[::2] = images[::2, :, ::-1]
+    detector = fitted(images=images)
+    assert ensemble(detector).sided.item() == 0
+    r = detector.reference_["reliability"]
+    # An image and its mirror image are one class, so that nothing is asked of them; of other pairs it is.
+    assert r.diagonal(4).max() == 0
+    fresh = asymmetric(4)
+    once, again = (detector.novelty_scores(each) for each in (fresh, fresh[:, :, ::-1]))
+    for name, values in once.items():
+        np.testing.assert_allclose(values, again[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_it_learns() -> None:
@@ -190,18 +240,20 @@ def test_it_learns() -> None:
 def test_remarks_name_the_turn_that_was_not_recognised(detector: Detector) -> None:
     images = torch.rand(6, 3, 32, 32) * 2 - 1
     (net,) = ensemble(detector).nets()
-    sure = dict(detector.reference_, reliability=torch.ones(4, 4).fill_diagonal_(0))
+    one_side = ensemble(detector).sided.item()
+    sure = dict(detector.reference_, reliability=torch.ones(8, 8).fill_diagonal_(0))
     with torch.inference_mode():
         found = detector.method_.remarks(detector.model_, sure, images)
         for image, remarks in zip(images, found, strict=True):
-            answers = [int(net(torch.rot90(image, turn, (1, 2))[None]).argmax()) for turn in range(4)]
+            outputs = [net(torch.rot90(image, turn, (1, 2))[None])[0] for turn in range(4)]
+            answers = [int(torch.cat([o[:4] + one_side * o[4:], o[:4] - one_side * o[4:]]).argmax()) for o in outputs]
             wrong = [(turn, answer) for turn, answer in enumerate(answers) if turn != answer]
-            names = negative_shifts("image")
+            names = [*negative_shifts("image"), *(f"mirrored and {name}" for name in negative_shifts("image"))]
             assert list(remarks) == [
                 f"The net did not recognise it {names[turn]}: it took that for {names[answer]}."
                 for turn, answer in wrong
             ]
-        unsure = dict(detector.reference_, reliability=torch.zeros(4, 4))
+        unsure = dict(detector.reference_, reliability=torch.zeros(8, 8))
         assert detector.method_.remarks(detector.model_, unsure, images) == [()] * 6
 
 
@@ -229,14 +281,15 @@ def test_members_are_averaged() -> None:
     images = made_normals(5, 3)
     both = detector.novelty_scores(images)
     scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+    assert ensemble(detector).sided.item() == 0
     r = detector.reference_["reliability"]
     total = torch.zeros(3)
     with torch.inference_mode():
         for net in ensemble(detector).nets():
-            for view in (scaled, scaled.flip(3)):
-                logits = torch.stack([net(torch.rot90(view, turn, (2, 3))) for turn in range(4)], 1)
-                margins = logits.diagonal(dim1=1, dim2=2)[:, :, None] - logits
-                total -= (r * margins).sum((1, 2)) / r.sum() / 4
+            for side, view in enumerate((scaled, scaled.flip(3))):
+                logits = torch.stack([net(torch.rot90(view, turn, (2, 3)))[:, :4].repeat(1, 2) for turn in range(4)], 1)
+                margins = logits.diagonal(4 * side, 1, 2)[:, :, None] - logits
+                total -= (r[4 * side : 4 * side + 4] * margins).sum((1, 2)) / r.sum() / 2
     np.testing.assert_allclose(both["shift"], total.numpy(), rtol=1e-4, atol=1e-5)
 
 

@@ -15,6 +15,7 @@ from novanda.method import Batch, Method, Player, Reference, Stage, headline_fir
 from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
 from novanda.networks import ResidualNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
+from novanda.symmetry import mirroring_shows
 from novanda.training_options import Training
 
 Preset = Literal["quick", "standard", "thorough"]
@@ -30,22 +31,39 @@ _EPOCH = 1_000  # samples at least: fewer normals are walked several times, or a
 
 
 class _Ensemble(nn.Module):
-    """The nets, and which of the normals they do not learn from."""
+    """The nets, which of the normals they do not learn from, and whether mirroring is a shift to them."""
 
     held_out: Tensor
+    sided: Tensor
 
     def __init__(self, spec: SampleSpec, count: int, width: int, members: int) -> None:
         super().__init__()
         self.kind: Kind = spec.kind
-        classes = len(negative_shifts(spec.kind))
-        self.members = nn.ModuleList(ResidualNet(spec.channels, classes, width) for _ in range(members))
+        self.shifts = len(negative_shifts(spec.kind))
+        # A spectrogram's shifts mirror it already.
+        self.sides = 1 if spec.kind == "spectrogram" else 2
+        outputs = self.shifts * self.sides
+        self.members = nn.ModuleList(ResidualNet(spec.channels, outputs, width) for _ in range(members))
         # A tenth, but of few samples enough to tell a mean by, if that leaves three quarters to learn from.
         size = min(max(count // 10, 8), count // 4, _MOST_HELD_OUT)
         self.register_buffer("held_out", torch.linspace(0, count - 1, size).round().long())
+        # 1 where a mirrored normal looks like none; found out before training begins.
+        self.register_buffer("sided", torch.zeros(()))
 
     def nets(self) -> list[ResidualNet]:
         """The members, by their type."""
         return [cast(ResidualNet, member) for member in self.members]
+
+    def answer(self, found: Tensor) -> Tensor:
+        """A net's outputs (B, M S) to logits of shifts, those of mirrored samples last.
+
+        The outputs are what speaks for each of the S shifts, and how much more for it unmirrored than mirrored. Where
+        mirroring is none the two are the same: eight classes are four then.
+        """
+        if self.sides == 1:
+            return found
+        either, upright = found.chunk(2, 1)
+        return torch.cat([either + self.sided * upright, either - self.sided * upright], 1)
 
     def learned(self, count: int) -> Tensor:
         """The places of the normals that the nets learn from."""
@@ -61,10 +79,10 @@ class _Ensemble(nn.Module):
 
 @dataclass(frozen=True)
 class _Description:
-    """What the nets make of samples. Letters: B batch, S shifts, F, T features, P places, C channels."""
+    """What the nets make of samples. Letters: B batch, S shifts, M sides, F, T features, P places, C channels."""
 
     logits: Tensor
-    """(B, S, S): of each sample under each shift, for each shift."""
+    """(B, S, M S): of each sample under each shift, for each shift of each side."""
     shape: Tensor
     """(S, B, F), of unit length."""
     parts: Tensor
@@ -83,19 +101,25 @@ class Novanda(Method):
     normals, for the whole (shape), place by place (parts) and averaged over cells (texture), since what differs in
     texture alone still has an upright.
 
+    A mirroring is no shift for most photos, whose mirror images are as normal as they are, and is one for digits, shoes
+    and parts that always lie alike. The held-out normals decide before training begins, by whether their mirror images
+    lie farther from the other normals' pixels than they do themselves: then there are eight shifts in place of four;
+    otherwise half of the samples are mirrored in training, and scores are averaged over it.
+
     With l[t, o] the logit for shift o of the sample under shift t, r[t, o] = max(0, P(l[t, t] > l[t, o]) + P(l[o, o] >
     l[o, t]) - 1) over held-out normals says how well those two can be told apart at all (a round thing has no upright:
     r is 0 there).
     Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = 1 - mean cosine to the k nearest normals on the
     last layer, averaged over shifts; parts = distance to the nearest normal at the same place on the third level,
     averaged over 8 x 8 places; texture = mean distance to the k nearest normals on the second level, averaged over
-    cells of several grids, along principal axes halfway whitened. Each is averaged over a mirroring where that is
-    legal, standardised by mean and deviation of held-out normals, and novelty is their mean, where shift counts three
-    times the mean r and the others once. No novelty is needed or used for any of this.
+    cells of several grids, along principal axes halfway whitened. Each is standardised by mean and deviation of
+    held-out normals, and novelty is their mean, where shift counts three times the mean r and the others once. No
+    novelty is needed or used for any of this.
 
-    Objective: cross-entropy of the shift, every sample seen under all four in each step (Gidaris & Komodakis 2018). The
-    net is a residual one of 0.76 M weights at width 32, by AdamW and a one-cycle schedule. Ours are the weighting by
-    reliability, the comparison on three levels and its fusion. Every choice was made on training images of CIFAR-10
+    Objective: cross-entropy of the shift, every sample seen under all four in each step (Gidaris & Komodakis 2018),
+    mirrored or not by chance. The net is a residual one of 0.76 M weights at width 32, by AdamW and a one-cycle
+    schedule. Ours are the weighting by reliability, the trial of the mirroring, the comparison on three levels and its
+    fusion. Every choice was made on training images of CIFAR-10
     alone, a class's first 4,000 against its other 1,000 and other classes' (docs/flagship.md). Four passes an image in
     training, eight in scoring, and the comparison with the banks. A tenth of the normals is held out of training for
     all this; fewer than a thousand are walked several times an epoch.
@@ -170,16 +194,25 @@ class Novanda(Method):
         ensemble = cast(_Ensemble, model)
         nets = ensemble.nets()
 
+        def try_mirroring(normals: Normals) -> None:
+            if ensemble.sides == 2:
+                shows = mirroring_shows(normals, ensemble.learned(len(normals)), ensemble.held_out.cpu())
+                ensemble.sided.fill_(float(shows))
+
         def loss(batch: Batch) -> dict[str, Tensor]:
-            views = shifted(shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind), batch.kind)
-            labels = torch.arange(len(views) // len(batch.images), device=views.device)
-            labels = labels.repeat_interleave(len(batch.images))
-            return {"shift": torch.stack([losses.classification_loss(net(views), labels) for net in nets]).sum()}
+            count = len(batch.images)
+            mirrored = torch.rand(count, generator=batch.generator) * ensemble.sides >= 1
+            mild = shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind, mirrored)
+            views = shifted(mild, batch.kind)
+            labels = torch.arange(ensemble.shifts).repeat_interleave(count)
+            labels = (labels + ensemble.shifts * mirrored.repeat(ensemble.shifts)).to(views.device)
+            terms = [losses.classification_loss(ensemble.answer(net(views)), labels) for net in nets]
+            return {"shift": torch.stack(terms).sum()}
 
         parameters = list(model.parameters())
         # A norm's scale and a bias are no directions to shrink.
         player = Player("model", parameters, loss, undecayed=[each for each in parameters if each.dim() == 1])
-        return (Stage("train", epochs, (player,), walked=ensemble.walked),)
+        return (Stage("train", epochs, (player,), begin=try_mirroring, walked=ensemble.walked),)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
         """Banks of what the normals look like to the nets, and what held-out normals score."""
@@ -187,8 +220,8 @@ class Novanda(Method):
         learned = ensemble.learned(len(normals))
         found = self._banks(ensemble, normals, learned)
         held_out = even_split(ensemble.held_out.cpu(), normals.batch_size)
-        logits = [_described(ensemble, normals.take(part)).logits for part in held_out]
-        found["reliability"] = _reliability(torch.cat(logits))
+        sides = [_sides(ensemble, normals.take(part)) for part in held_out]
+        found["reliability"] = _reliability(torch.cat([torch.cat([one.logits for one in each], 1) for each in sides]))
         scores = [self._scores(ensemble, found, normals.take(part)) for part in held_out]
         values = torch.stack([torch.cat([score[name] for score in scores]) for name in scores[0]])
         found["mean"] = values.mean(1)
@@ -198,31 +231,39 @@ class Novanda(Method):
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """The four scores standardised and averaged, then each as it is; higher = more novel."""
-        scores = self._scores(cast(_Ensemble, model), reference, images)
-        weights = self._weights(reference)
+        ensemble = cast(_Ensemble, model)
+        scores = self._scores(ensemble, reference, images)
+        weights = self._weights(ensemble, reference)
         standard = (torch.stack(list(scores.values())) - reference["mean"][:, None]) / reference["deviation"][:, None]
         return headline_first({"novelty": (weights[:, None] * standard).sum(0) / weights.sum(), **scores}, self.score)
 
     def findings(self, model: nn.Module, reference: Reference) -> list[str]:
         """Which shifts held-out normals do not tell apart, so that they hardly count."""
-        names = negative_shifts(cast(_Ensemble, model).kind)
+        ensemble = cast(_Ensemble, model)
+        names = negative_shifts(ensemble.kind)
         alike = [
             f"{names[one]} from {names[other]}"
             for one in range(len(names))
             for other in range(one + 1, len(names))
             if reference["reliability"][one, other] < 0.5
         ]
-        return [f"Not told apart, so that it counts little: {'; '.join(alike)}."] if alike else []
+        found = [f"Not told apart, so that it counts little: {'; '.join(alike)}."] if alike else []
+        if ensemble.sided > 0:
+            found.append("Mirrored, normals look unlike normals: what is the wrong way round counts as novel.")
+        return found
 
     def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
         """The shifts, of those that normals tell apart, that the nets took for others."""
-        names = negative_shifts(cast(_Ensemble, model).kind)
-        logits = _described(cast(_Ensemble, model), images).logits
-        known = (reference["reliability"] >= 0.5) | torch.eye(len(names), dtype=torch.bool, device=logits.device)
+        ensemble = cast(_Ensemble, model)
+        names = negative_shifts(ensemble.kind)
+        answers = [*names, *(f"mirrored and {name}" for name in names)][: ensemble.sides * len(names)]
+        logits = _described(ensemble, images).logits
+        known = reference["reliability"] >= 0.5
+        known = (known | torch.eye(len(known), dtype=torch.bool, device=logits.device))[: len(names)]
         taken = logits.masked_fill(~known, -torch.inf).argmax(2).tolist()
         return [
             tuple(
-                f"The net did not recognise it {names[shift]}: it took that for {names[answer]}."
+                f"The net did not recognise it {names[shift]}: it took that for {answers[answer]}."
                 for shift, answer in enumerate(row)
                 if answer != shift
             )
@@ -258,33 +299,47 @@ class Novanda(Method):
         return {name: tensor.to(normals.device) for name, tensor in found.items()}
 
     def _scores(self, ensemble: _Ensemble, reference: Reference, images: Tensor) -> dict[str, Tensor]:
-        """Each score as it is, averaged over a mirroring where a mirrored normal is a normal."""
-        views = [images]
-        if ensemble.kind != "spectrogram":
-            views.append(mirror(images, torch.ones_like(images[:, 0, 0, 0], dtype=torch.bool), ensemble.kind))
-        found = [self._scores_of(_described(ensemble, view), reference) for view in views]
-        return {name: sum((each[name] for each in found[1:]), found[0][name]) / len(found) for name in found[0]}
-
-    def _scores_of(self, sample: _Description, reference: Reference) -> dict[str, Tensor]:
+        """Each score as it is; where a mirrored normal is a normal, averaged over a mirroring."""
+        sides = _sides(ensemble, images)
+        found = [self._distances(side, reference) for side in sides]
+        counts = [(1 + sign * ensemble.sided) / ensemble.sides for sign in (1, -1)[: ensemble.sides]]
+        distances = {
+            name: torch.stack([count * each[name] for count, each in zip(counts, found, strict=True)]).sum(0)
+            for name in found[0]
+        }
         r = reference["reliability"]
-        margins = sample.logits.diagonal(dim1=1, dim2=2)[:, :, None] - sample.logits
+        logits = torch.cat([side.logits for side in sides], 1)
+        margins = logits.diagonal(dim1=1, dim2=2)[:, :, None] - logits
+        return {"shift": -(r * margins).sum((1, 2)) / r.sum().clamp_min(1e-6), **distances}
+
+    def _distances(self, sample: _Description, reference: Reference) -> dict[str, Tensor]:
+        """How far from normals one side of the samples is, on three levels."""
         cosines = sample.shape @ reference["shape_bank"].transpose(1, 2)
         count = min(self.neighbours, reference["shape_bank"].shape[1])
         part_axes = ComparisonAxes(reference["parts_mean"], reference["parts_projection"])
         axes = ComparisonAxes(reference["texture_mean"], reference["texture_projection"])
         bank = reference["texture_bank"]
         return {
-            "shift": -(r * margins).sum((1, 2)) / r.sum().clamp_min(1e-6),
             "shape": 1 - cosines.topk(count).values.mean((0, 2)),
             "parts": _nearest_part(part_axes.describe(sample.parts), reference["parts_bank"]),
             "texture": nearest_distance(axes.describe(sample.texture), bank, self.neighbours),
         }
 
-    def _weights(self, reference: Reference) -> Tensor:
-        shifts = reference["reliability"].shape[0]
-        share = reference["reliability"].sum() / (shifts * (shifts - 1))
+    def _weights(self, ensemble: _Ensemble, reference: Reference) -> Tensor:
+        # A shift and the same mirrored are a pair to be told apart only where mirroring shows.
+        shifts, sides = ensemble.shifts, ensemble.sides
+        pairs = shifts * (shifts - 1) * sides**2 + shifts * sides * (sides - 1) * ensemble.sided
+        share = reference["reliability"].sum() / pairs
         others = share.new_tensor([self.shape_weight, self.parts_weight, self.texture_weight])
         return torch.cat([(self.shift_weight * share)[None], others])
+
+
+def _sides(ensemble: _Ensemble, images: Tensor) -> list[_Description]:
+    """The samples described as they are and, but for spectrograms, mirrored."""
+    views = [images]
+    if ensemble.sides == 2:
+        views.append(mirror(images, torch.ones_like(images[:, 0, 0, 0], dtype=torch.bool), ensemble.kind))
+    return [_described(ensemble, view) for view in views]
 
 
 def _described(ensemble: _Ensemble, images: Tensor) -> _Description:
@@ -294,8 +349,8 @@ def _described(ensemble: _Ensemble, images: Tensor) -> _Description:
     for net in ensemble.nets():
         texture, part, features = net.levels(views)
         found = net.head(features).float()
-        logits.append(found.view(found.shape[1], count, found.shape[1]).transpose(0, 1))
-        shapes.append(F.normalize(features.float(), dim=1).view(found.shape[1], count, -1))
+        logits.append(ensemble.answer(found).view(ensemble.shifts, count, found.shape[1]).transpose(0, 1))
+        shapes.append(F.normalize(features.float(), dim=1).view(ensemble.shifts, count, -1))
         # The levels below are compared for the sample as it is, which comes first.
         part = F.adaptive_avg_pool2d(F.avg_pool2d(part[:count].float(), 3, 1, 1), _PARTS)
         parts.append(part.flatten(2).permute(2, 0, 1))
@@ -309,7 +364,10 @@ def _described(ensemble: _Ensemble, images: Tensor) -> _Description:
 
 
 def _reliability(logits: Tensor) -> Tensor:
-    """How well each pair of shifts is told apart: (B, S, S) of held-out normals to (S, S), 0 to 1, diagonal 0."""
+    """How well each pair of shifts is told apart: (B, S, S) of held-out normals to (S, S), 0 to 1, diagonal 0.
+
+    S counts the mirrored ones too.
+    """
     right = logits.diagonal(dim1=1, dim2=2)[:, :, None]
     share = (right > logits).float().mean(0)
     # Both ways at once: a net that always says "upright" is right on every upright sample and knows nothing.
