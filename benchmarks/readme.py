@@ -20,7 +20,7 @@ from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.faces import table6
-from novanda.benchmark.tables.flagship import flagship_table, parts_table
+from novanda.benchmark.tables.flagship import alarms_table, flagship_table, parts_table, sets_table
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.sound_speed import sound_facts, sound_table
@@ -68,6 +68,8 @@ def filled(text: str) -> str:
     made |= {
         "flagship": flagship_table(runs).to_markdown(notes=True),
         "parts": parts_table(runs).to_markdown(notes=True),
+        "sets": sets_table(runs).to_markdown(),
+        "alarms": alarms_table(runs).to_markdown(),
     }
     faces = read_results(ROOT / "benchmarks/table6" / face_cells.LINES)
     made["table6"] = table6(list(faces.values())).to_markdown(notes=True)

@@ -1,4 +1,4 @@
-"""novanda's own method: beside the paper's rows class by class, and what each of its parts carries."""
+"""novanda's own method: beside the paper's rows, on other data sets, what each part carries, unseen normals flagged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from novanda import datasets, metrics
 from novanda.benchmark import published
 from novanda.benchmark.groups import Group, group_runs, is_for_choosing
-from novanda.benchmark.runs import Run, class_place
+from novanda.benchmark.runs import Run, class_place, data_set_place
+from novanda.benchmark.tables.everything import interval
+from novanda.benchmark.tables.methods import floor_of
 from novanda.benchmark.tables.table import Entry, Table, text
 from novanda.benchmark.tables.table import published as printed
 from novanda.methods import Novanda
@@ -66,6 +68,46 @@ def parts_table(runs: Sequence[Run]) -> Table:
     return Table("parts", "What each part carries", header, tuple(rows), notes, words=2)
 
 
+def sets_table(runs: Sequence[Run]) -> Table:
+    """Mean AUROC on the other data sets, the lowest class, and the nearest neighbour on pixels beside it."""
+    rows = []
+    for data_set in sorted({run.data_set for run in runs} - {"cifar10"}, key=data_set_place):
+        known = datasets.named(data_set)
+        whole = [] if known is None else [g for g in _mine(runs, data_set) if len(g.classes) == len(known.classes)]
+        for group in whole:
+            assert known is not None
+            lowest = min(group.classes, key=lambda name: group.entry(name).value or 0.0)
+            floor = floor_of([run for run in runs if run.data_set == data_set], group)
+            rows.append(
+                (
+                    text(known.title),
+                    text(_named(group)),
+                    text(group.protocol),
+                    text(group.repeats()),
+                    group.mean(known.classes, len(known.classes)),
+                    Entry(f"{group.entry(lowest).text} ({lowest})", "measured", group.entry(lowest).keys),
+                    text(f"{statistics.fmean(floor.values()):.3f}" if len(floor) == len(known.classes) else ""),
+                )
+            )
+    header = ("data", "preset", "protocol", "repeats", "mean AUROC", "lowest class", "nearest neighbour on pixels")
+    return Table("sets", "novanda's own method on other data sets", header, tuple(rows), words=4)
+
+
+def alarms_table(runs: Sequence[Run]) -> Table:
+    """Unseen normals of CIFAR-10 flagged at each asked rate, class by class, with exact 95 % intervals."""
+    groups = [group for group in _mine(runs, "cifar10", calibrated=True) if group.done]
+    rates = list(dict.fromkeys(rate for group in groups for run in group.done for rate in run.line["false_alarms"]))
+    rows = []
+    for group in groups:
+        for run in sorted(group.done, key=lambda run: class_place("cifar10", run.normal_class)):
+            found = run.line["false_alarms"]
+            flagged = [Entry(interval(found[rate]), "measured", (run.key,), found[rate]["rate"]) for rate in rates]
+            auroc = Entry(f"{run.auroc:.3f}", "measured", (run.key,), run.auroc)
+            rows.append((text(run.normal_class), text(_named(group)), *flagged, auroc))
+    header = ("normal class", "preset", *(f"asked {float(rate):.2f}" for rate in rates), "AUROC")
+    return Table("alarms", "Unseen normals flagged by novanda's own method", header, tuple(rows), words=2)
+
+
 def _without_each(run: Run) -> dict[str, float]:
     """AUROC of all parts together, of each alone, and of the others without it, from a run's raw scores."""
     found = run.raw_scores("novel", _FUSED, *PARTS)
@@ -90,11 +132,15 @@ def _without_each(run: Run) -> dict[str, float]:
 
 
 def _whole(runs: Sequence[Run]) -> list[Group]:
-    """Our method's groups on CIFAR-10 that score the fused novelty, the longest training first."""
-    mine = [run for run in runs if run.data_set == "cifar10" and not is_for_choosing(run)]
+    """Our method's groups on CIFAR-10, the longest training first."""
+    return sorted(_mine(runs, "cifar10"), key=lambda group: (-len(group.classes), -group.epochs))
+
+
+def _mine(runs: Sequence[Run], data_set: str, *, calibrated: bool = False) -> list[Group]:
+    """Our method's groups on a data set that score the fused novelty, calibrated or not."""
+    mine = [run for run in runs if run.data_set == data_set and not is_for_choosing(run)]
     groups = [group for group in group_runs(mine) if group.method == Novanda.name and group.done]
-    kept = [group for group in groups if group.first.score == _FUSED and not group.calibrated]
-    return sorted(kept, key=lambda group: (-len(group.classes), -group.epochs))
+    return [group for group in groups if group.first.score == _FUSED and group.calibrated is calibrated]
 
 
 def _named(group: Group) -> str:

@@ -60,7 +60,7 @@ def measured_table(kind: type[Method], runs: Sequence[Run]) -> Table:
             classes = group.classes
             whole = datasets.named(data_set)
             named = f"all {len(classes)}" if whole and len(classes) == len(whole.classes) else str(len(classes))
-            floor = _floor(mine, group)
+            floor = floor_of(mine, group)
             means = [floor[name] for name in classes if name in floor]
             rows.append(
                 (
@@ -93,7 +93,7 @@ def against_nearest_neighbour(kind: type[Method], runs: Sequence[Run]) -> str:
     for data_set in dict.fromkeys(run.data_set for run in runs):
         mine = [run for run in runs if run.data_set == data_set]
         for group in _groups(kind, mine):
-            floor = _floor(mine, group)
+            floor = floor_of(mine, group)
             for name in group.classes:
                 if name in floor:
                     of.add((data_set, name))
@@ -144,7 +144,7 @@ def _groups(kind: type[Method], runs: Sequence[Run]) -> list[Group]:
     return sorted(kept, key=lambda group: (is_fold(group.first), -len(group.classes), -group.epochs))
 
 
-def _floor(runs: Sequence[Run], group: Group) -> dict[str, float]:
+def floor_of(runs: Sequence[Run], group: Group) -> dict[str, float]:
     """The nearest neighbour's AUROC by class, under the group's protocol or the whole of which it scores a part."""
     protocol = str(group.first.cell["protocol"]).removesuffix("_thinned")
     for other in _groups(NearestNeighbour, runs):
