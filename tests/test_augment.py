@@ -688,6 +688,15 @@ def test_shifts_and_mirrors_against_loops(kind: Kind, shape: tuple[int, int], pa
     np.testing.assert_array_equal(found.numpy(), _shifted_by_loops(images.numpy(), 5, padding, kind))
 
 
+def test_who_is_mirrored_may_be_said() -> None:
+    images = torch.rand(6, 3, 8, 8)
+    chosen = torch.tensor([True, False, True, True, False, False])
+    told = shift_and_mirror(images, _seeded(), padding=2, mirrored=chosen)
+    none = shift_and_mirror(images, _seeded(), padding=2, mirrored=torch.zeros(6, dtype=torch.bool))
+    for sample, expected, is_mirrored in zip(told, none, chosen.tolist(), strict=True):
+        assert torch.equal(sample, expected.flip(2) if is_mirrored else expected)
+
+
 def test_a_spectrogram_moves_in_time_only() -> None:
     """Rows are frequencies: each keeps its own constant value wherever it is moved in time."""
     bands = torch.arange(8.0)[:, None].expand(30, 1, 8, 8).contiguous()
