@@ -6,11 +6,7 @@ Signs follow scikit-learn: `score_samples` and `decision_function` are HIGHER fo
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,22 +18,20 @@ from torch import Tensor, nn
 
 from novanda import methods
 from novanda.calibration import Calibration, required
-from novanda.checkpoint import read_archive, rewrite_archive, write_archive
-from novanda.errors import CalibrationError, DataError, InputError, ModelFileError
+from novanda.detector import files
+from novanda.detector.files import is_whole
+from novanda.detector.training_data import check_source, fingerprint, form_of, is_tabular, plain, split
+from novanda.errors import DataError, InputError
 from novanda.examples import Examples, kept
 from novanda.heat import HeatScale, measured
 from novanda.method import Method, Reference
-from novanda.networks import channels_last
-from novanda.recordings import Aggregate, AudioForm, Form, VideoForm
+from novanda.recordings import Aggregate, Form
 from novanda.samples import Kind, Normals, RecordedSource, SampleSpec, Source
 from novanda.scores import Scores, check_calibration, checked_scores, in_force, score_each_of
 from novanda.sources import ArraySource, open_source
 from novanda.timelines import SpanScore, Timeline, stream_of, timelines_of
 from novanda.training import Epoch, Training, resolve_device, seeded, train
 
-_MEMBER = "detector.json"
-_SCHEMA = 1
-_SMALL_SAMPLE = 2**20  # values; what a file may make `load` compute without a second thought
 _SPLIT, _BUILD, _TRAIN, _EXPLAIN = 1, 2, 3, 4  # what a seed is used for, so that no two uses share random numbers
 
 
@@ -155,7 +149,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         self._check_settings()
         training = (self.training or Training()).filled(method.usual_training())
         source = self._open(X, method, kind, data_root, flow_cache, strict, progress)
-        learned, held_out = self._split(source, method)
+        generator = np.random.default_rng([self.seed, _SPLIT])
+        learned, held_out = split(source, method, self.calibration_fraction, self.false_alarm_rate, generator)
         device = resolve_device(training)
 
         with seeded(self.seed, _BUILD):
@@ -265,8 +260,8 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         strict: bool,
         progress: bool,
     ) -> Source:
-        if _is_tabular(X):
-            source: Source = ArraySource(validate_data(self, _plain(X), dtype=np.float32, ensure_min_samples=2))
+        if is_tabular(X):
+            source: Source = ArraySource(validate_data(self, plain(X), dtype=np.float32, ensure_min_samples=2))
         else:
             source = open_source(
                 X,
@@ -274,53 +269,24 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
                 kind=kind,
                 size=self.image_size,
                 sides=method.sides,
-                form=self._form(X, kind),
+                form=form_of(X, kind, self.recording),
                 flow_cache=flow_cache,
                 strict=strict,
                 data_root=data_root,
                 progress=progress,
             )
-        if source.spec.kind not in method.kinds:
-            raise InputError(
-                f"{method.name} learns from {', '.join(sorted(method.kinds))}; got {source.spec.kind}. "
-                "`novanda list methods` shows what each can take"
-            )
-        form = source.spec.recording
-        if self.recording is not None and form is None:
-            raise InputError(
-                f"recording says how sound or video becomes samples; got {source.spec.kind} samples, in no need "
-                "of it; leave it out, or give sound files or clips"
-            )
-        if form is not None and method.sides is not None and not form.shape[1] == form.shape[2] in method.sides:
-            if isinstance(form, VideoForm):
-                got = f"a side of {form.side}; change it, --video.side 32"
-            else:
-                got = f"{form.bands} bands by {form.frames} frames; make them alike, --audio.bands 64 --audio.frames 64"
-            raise InputError(f"{method.name} takes squares of {', '.join(map(str, method.sides))}; got {got}")
+        check_source(source, method, self.recording)
         return source
-
-    def _form(self, X: Any, kind: Kind | None) -> Form | None:
-        """How recordings become samples; None where X is no recordings."""
-        if self.recording is not None:
-            return self.recording
-        paths = [X] if isinstance(X, str | Path) else X if isinstance(X, list | tuple) else []
-        if not paths or not all(isinstance(x, str | Path) for x in paths):
-            return None
-        if len(paths) == 1 and Path(paths[0]).suffix.lower() in (".npy", ".npz"):
-            return None
-        if kind == "flow":
-            return VideoForm()
-        return AudioForm(content=kind) if kind in ("spectrogram", "waveform") else None
 
     def _check_settings(self) -> None:
         """Refuse at once what would otherwise fail after reading, after training or only when saved."""
         if self.training is not None and not isinstance(self.training, Training):
             raise InputError(f"training must be a Training, such as Training(epochs=10); got {self.training!r}")
-        if not _is_whole(self.seed, least=0):
+        if not is_whole(self.seed, least=0):
             raise InputError(f"seed must be a whole number of at least 0; got {self.seed!r}")
-        if self.image_size is not None and not _is_whole(self.image_size, least=1):
+        if self.image_size is not None and not is_whole(self.image_size, least=1):
             raise InputError(f"image_size must be a whole number of pixels or None; got {self.image_size!r}")
-        if not _is_whole(self.keep_examples, least=0):
+        if not is_whole(self.keep_examples, least=0):
             raise InputError(f"keep_examples must be a whole number of at least 0; got {self.keep_examples!r}")
         if self.recording is not None and not isinstance(self.recording, Form):
             raise InputError(f"recording must be an AudioForm(), a VideoForm() or None; got {self.recording!r}")
@@ -329,46 +295,15 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             raise InputError(f"calibration_fraction must lie in [0, 1); got {fraction!r}")
         required(self.false_alarm_rate)  # refuses what is no rate
 
-    def _split(self, source: Source, method: Method) -> tuple[np.ndarray, np.ndarray]:
-        """Places of the samples to learn from and of those held out, both in order.
-
-        Recordings go to one side whole: segments of one are alike, and those held out would not be new.
-        """
-        groups, what = np.arange(len(source)), "samples"
-        if isinstance(source, RecordedSource):
-            groups, what = source.recordings, "recordings"
-        count = int(groups[-1]) + 1
-        held = round(self.calibration_fraction * count)
-        if self.calibration_fraction > 0:
-            needed = required(self.false_alarm_rate)
-            if held < needed:
-                raise CalibrationError(
-                    f"a false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} held-out normals; "
-                    f"calibration_fraction {self.calibration_fraction:g} of {count} {what} gives {held}. Give "
-                    f"at least {math.ceil(needed / self.calibration_fraction)} {what}, a higher rate or a larger share"
-                )
-        order = np.random.default_rng([self.seed, _SPLIT]).permutation(count)
-        held_out = np.isin(groups, order[:held])
-        if np.count_nonzero(~held_out) < method.minimum_samples:
-            raise InputError(
-                f"{method.name} learns from at least {method.minimum_samples} samples; got {count} {what}, "
-                f"of which {held} are held out for calibration"
-            )
-        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
     def _identity(self, source: Source) -> dict[str, Any]:
-        """What must be the same in a resumed run: the experiment, and a fingerprint of the data from 64 samples."""
-        digest = hashlib.sha256(str(len(source)).encode())
-        for position in np.linspace(0, len(source) - 1, min(64, len(source))).astype(int).tolist():
-            digest.update(source.identifier(position).encode())
-            digest.update(np.ascontiguousarray(source.read([position])).tobytes())
+        """What must be the same in a resumed run: the experiment, and a fingerprint of the data."""
         return {
             "method": methods.to_json(self.method_),
             "training": self.training_.to_json(),
             "seed": self.seed,
             "calibration_fraction": self.calibration_fraction,
             "spec": self.spec_.to_json(),
-            "data": digest.hexdigest(),
+            "data": fingerprint(source),
         }
 
     def _adopt(
@@ -496,12 +431,12 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def _open_new(self, X: Any) -> Source:
         check_is_fitted(self, "spec_")
-        if _is_tabular(X):
+        if is_tabular(X):
             if self.spec_.kind != "features":
                 raise InputError(
                     f"expected {self.spec_.kind} samples of shape {self.spec_.shape}; got a table of features"
                 )
-            X = validate_data(self, _plain(X), dtype=np.float32, reset=False)
+            X = validate_data(self, plain(X), dtype=np.float32, reset=False)
         return open_source(X, purpose="score", spec=self.spec_)
 
     def _novelty(self, samples: Normals) -> dict[str, np.ndarray]:
@@ -523,42 +458,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def save(self, path: str | Path) -> None:
         """Write the fitted detector to one file: JSON and safetensors in a zip, nothing executable, atomically."""
         check_is_fitted(self, "spec_")
-        if type(self.method_) not in methods.METHODS:
-            raise InputError(f"{type(self.method_).__name__} is not one of novanda.methods: only those can be saved")
-        tensors = {
-            f"model/{name}": tensor
-            for name, tensor in self.model_.state_dict().items()
-            if not name.startswith(self.method_.training_only)
-        }
-        tensors |= {f"reference/{name}": tensor for name, tensor in self.reference_.items()}
-        if self.examples_ is not None:
-            tensors |= {f"examples/{name}": tensor for name, tensor in self.examples_.tensors().items()}
-        content = {
-            "schema": _SCHEMA,
-            "novanda": version("novanda"),
-            "method": methods.to_json(self.method_),
-            "training": self.training_.to_json(),
-            "spec": self.spec_.to_json(),
-            "training_count": self.training_count_,
-            "seed": self.seed,
-            "false_alarm_rate": float(self.false_alarm_rate),
-            "calibration_fraction": self.calibration_fraction,
-            "image_size": self.image_size,
-            "keep_examples": self.keep_examples,
-            "examples": None if self.examples_ is None else self.examples_.to_json(),
-            **self._decisions(),
-            "history": [asdict(epoch) for epoch in self.history_],
-            "note": self.note_,
-        }
-        write_archive(Path(path), _MEMBER, content, tensors)
-
-    def _decisions(self) -> dict[str, Any]:
-        """What of the file can change without retraining."""
-        return {
-            "heat": None if self.heat_ is None else self.heat_.to_json(),
-            "calibration": None if self.calibration_ is None else self.calibration_.to_json(),
-            "sources": {name: calibration.to_json() for name, calibration in self.sources_.items()},
-        }
+        files.write(self, Path(path))
 
     def save_calibration(self, path: str | Path, out: str | Path | None = None) -> None:
         """Write how this detector decides into the file that it was loaded from, or into a copy, atomically.
@@ -570,120 +470,9 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             out: where to write; None: the same file.
         """
         check_is_fitted(self, "spec_")
-        content, _ = read_archive(Path(path), _MEMBER)
-        rewrite_archive(Path(path), Path(path if out is None else out), _MEMBER, {**content, **self._decisions()})
+        files.write_decisions(self, Path(path), Path(path if out is None else out))
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read a detector that `save` wrote; ModelFileError with the reason for a wrong, damaged or hostile file."""
-        path = Path(path)
-        where = resolve_device(Training(device=device))  # a device that is not here is not the file's fault
-        content, tensors = read_archive(path, _MEMBER)
-        if content.get("schema") != _SCHEMA:
-            raise ModelFileError(
-                f"{path} has schema {content.get('schema')!r}; this version of novanda reads {_SCHEMA}. "
-                "Update novanda, or fit the detector again"
-            )
-        try:
-            method = methods.from_json(content["method"])
-            training = replace(Training(**content["training"]), device=device)
-            spec = SampleSpec.from_json(content["spec"])
-            count = content["training_count"]
-            if not _is_whole(count, least=method.minimum_samples):
-                raise ModelFileError(f"training_count must be at least {method.minimum_samples}; got {count!r}")
-            detector = cls(
-                method,
-                training,
-                seed=content["seed"],
-                false_alarm_rate=content["false_alarm_rate"],
-                calibration_fraction=content["calibration_fraction"],
-                image_size=content["image_size"],
-                keep_examples=content.get("keep_examples", 0),  # files of version 0.1 kept none
-                recording=spec.recording,
-            )
-            detector._check_settings()
-            model = _load_model(method, spec, count, _below("model/", tensors), _below("reference/", tensors))
-            detector._adopt(method, training, spec, model.to(where).eval(), count, where)
-            detector.reference_ = {name: t.to(where) for name, t in _below("reference/", tensors).items()}
-            detector.history_ = [Epoch(**epoch) for epoch in content["history"]]
-            detector.note_ = str(content["note"])
-            _try_shapes(detector)
-            if content.get("heat") is not None:
-                detector.heat_ = HeatScale.from_json(content["heat"], method)
-            if content.get("examples") is not None:
-                detector.examples_ = Examples.from_file(content["examples"], _below("examples/", tensors), spec)
-            if content["calibration"] is not None:
-                detector.calibrate(Calibration.from_json(content["calibration"]))
-            for name, calibration in content.get("sources", {}).items():
-                detector.calibrate(Calibration.from_json(calibration), name)
-        except ModelFileError as error:
-            raise ModelFileError(f"{path}: {error}") from error
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, ArithmeticError) as error:
-            raise ModelFileError(f"{path} is damaged or was not written by novanda: {error!r}") from error
-        return detector
-
-
-def _load_model(
-    method: Method, spec: SampleSpec, count: int, state: Mapping[str, Tensor], reference: Mapping[str, Tensor]
-) -> nn.Module:
-    """The method's model with the saved weights, whose names, shapes and types must be exactly those it builds."""
-    if spec.kind not in method.kinds or not np.isfinite([spec.low, spec.high]).all():
-        raise ModelFileError(f"{method.name} does not take {spec.kind} samples from {spec.low} to {spec.high}")
-    # On the meta device nothing is allocated, so absurd sizes in a hostile file cost nothing before they are refused.
-    with torch.device("meta"):
-        model = method.build(spec, count)
-    built = model.state_dict()
-    needed = {name: t for name, t in built.items() if not name.startswith(method.training_only)}
-    if needed.keys() != state.keys():
-        odd = sorted(needed.keys() ^ state.keys())
-        raise ModelFileError(f"the weights do not belong to {method.name}: {len(odd)} names differ, such as {odd[0]}")
-    for name, tensor in needed.items():
-        if (tensor.shape, tensor.dtype) != (state[name].shape, state[name].dtype):
-            found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (state[name], tensor))
-            raise ModelFileError(f"the weight {name} is {found}; {method.name} with these settings needs {wanted}")
-    for name, tensor in [*state.items(), *reference.items()]:
-        if not torch.isfinite(tensor).all():
-            raise ModelFileError(f"{name} holds values that are not finite: every score would be meaningless")
-    model.load_state_dict(state, strict=False, assign=True)
-    for name, part in [*model.named_parameters(), *model.named_buffers()]:
-        if part.is_meta:  # what only training needs: keep the name, drop the content
-            parent, _, leaf = name.rpartition(".")
-            empty = torch.empty(0)
-            setattr(model.get_submodule(parent), leaf, nn.Parameter(empty) if isinstance(part, nn.Parameter) else empty)
-    return channels_last(model)
-
-
-def _try_shapes(detector: Detector) -> None:
-    """Score one sample, so that what does not fit shows now rather than in the middle of somebody's scoring run."""
-    method, model, reference, spec = detector.method_, detector.model_, detector.reference_, detector.spec_
-    if spec.size <= _SMALL_SAMPLE:
-        detector._novelty_of(torch.zeros(1, *spec.shape, device=detector.device_))
-        return
-    from torch._subclasses.fake_tensor import FakeTensorMode  # a second to import: only where it is needed
-
-    # A hostile file may claim samples larger than memory; fake tensors have shapes and no content.
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
-        method.novelty(model, reference, torch.zeros(1, *spec.shape, device=detector.device_))
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _is_tabular(X: Any) -> bool:
-    """Whether X is a table of features, which scikit-learn's own validation takes, rather than images or paths."""
-    if isinstance(X, str | Path | Source):
-        return False
-    if isinstance(X, np.ndarray | Tensor):
-        return X.ndim <= 2
-    if isinstance(X, list | tuple) and len(X):
-        return not isinstance(X[0], str | Path) and np.ndim(X[0]) < 2
-    return True
-
-
-def _plain(X: Any) -> Any:
-    return X.numpy(force=True) if isinstance(X, Tensor) else X
+        return files.read(cls, Path(path), device)
