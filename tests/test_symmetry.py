@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import binomtest
 
 from novanda.samples import Kind, Normals
 from novanda.sources.arrays import ArraySource
-from novanda.symmetry import _lower_end, mirroring_shows
+from novanda.symmetry import _lower_end, farther_when_mirrored, mirroring_shows
 
 
 def normals(samples: np.ndarray, kind: Kind = "image") -> Normals:
@@ -17,40 +16,52 @@ def normals(samples: np.ndarray, kind: Kind = "image") -> Normals:
     return Normals(ArraySource(samples.astype(np.float32), kind=kind), batch_size=16)
 
 
-def split(count: int, asked: int) -> tuple[torch.Tensor, torch.Tensor]:
-    every = torch.arange(count)
-    return every[asked:], every[:asked]
-
-
-def strokes(count: int, both_ways: bool, kind: Kind = "image") -> np.ndarray:
-    """A slanting stroke somewhere in the middle, always one way or as often the other."""
+def strokes(count: int, slanted: float) -> np.ndarray:
+    """A slanting stroke somewhere in the middle, a share of them one way, and noise."""
     generator = np.random.default_rng(0)
-    out = generator.normal(0, 0.05, (count, 2 if kind == "flow" else 1, 16, 16))
-    for number, sample in enumerate(out):
+    out = np.zeros((count, 1, 16, 16))
+    for number in range(count):
         move = generator.integers(-2, 3)
         for row in range(3, 13):
-            sample[0, row, row + move] = 1.0
-        if both_ways and number % 2:
-            sample[:] = sample[:, :, ::-1]
-    return out
+            out[number, 0, row, row + move] = 1.0
+        if number % 100 >= 100 * slanted:
+            out[number] = out[number, :, :, ::-1]
+    out = generator.permutation(out)
+    noisy: np.ndarray = out + generator.normal(0, 0.05, out.shape)
+    return noisy
 
 
-@pytest.mark.parametrize(("both_ways", "expected"), [(False, True), (True, False)])
-def test_what_always_slants_one_way_has_a_side(both_ways: bool, expected: bool) -> None:
-    assert mirroring_shows(normals(strokes(80, both_ways)), *split(80, 20)) is expected
+@pytest.mark.parametrize(("slanted", "expected"), [(1.0, True), (0.9, True), (0.5, False)])
+def test_what_mostly_slants_one_way_has_a_side(slanted: float, expected: bool) -> None:
+    assert mirroring_shows(normals(strokes(200, slanted))) is expected
 
 
 def test_a_few_are_not_believed() -> None:
-    # Three of three may be chance: the interval reaches down to 0.44.
-    assert not mirroring_shows(normals(strokes(80, both_ways=False)), *split(80, 3))
+    # Five of five may be chance: the interval reaches down to 0.57.
+    samples = np.random.default_rng(4).normal(0, 0.05, (5, 1, 16, 16))
+    samples[:, :, :, :8] += 0.8
+    few = normals(samples)
+    assert farther_when_mirrored(few) == (5, 5)
+    assert not mirroring_shows(few)
 
 
-@pytest.mark.parametrize(("copies", "expected"), [(10, False), (60, True)])
-def test_a_slight_habit_does_not_count(copies: int, expected: bool) -> None:
-    # Noise has no side, so that one half are nearer as they are by chance; of so many the bank has a copy besides.
-    samples = np.random.default_rng(2).normal(0, 0.3, (600, 1, 16, 16))
-    samples[:copies] = samples[100 : 100 + copies]
-    assert mirroring_shows(normals(samples), *split(600, 100)) is expected
+def test_a_burst_of_shots_is_no_side() -> None:
+    """Noise has no side; its near copies lie beside each other, and each has several but no near mirror image."""
+    noise = np.repeat(np.random.default_rng(2).normal(0, 0.3, (50, 1, 16, 16)), 8, 0)
+    burst = normals(noise + np.random.default_rng(3).normal(0, 0.01, noise.shape))
+    farther, asked = farther_when_mirrored(burst)
+    assert asked == 400
+    # Only a burst that lies across two of the fifths finds a copy of itself.
+    assert farther < 0.6 * asked
+    assert not mirroring_shows(burst)
+
+
+@pytest.mark.parametrize(("farther", "expected"), [(64, False), (72, True)])
+def test_a_slight_habit_does_not_count(farther: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("novanda.symmetry.farther_when_mirrored", lambda _: (farther, 100))
+    low = binomtest(farther, 100).proportion_ci(method="wilson").low
+    assert bool(low > 0.6) is expected
+    assert mirroring_shows(normals(strokes(5, 1.0))) is expected
 
 
 def test_a_mirrored_motion_goes_the_other_way() -> None:
@@ -58,28 +69,33 @@ def test_a_mirrored_motion_goes_the_other_way() -> None:
     # All of it moves to the right, so that a mirroring shows in nothing but the sign of x.
     field = generator.normal(0, 0.05, (60, 2, 8, 8))
     field[:, 0] += 0.8
-    assert mirroring_shows(normals(field, "flow"), *split(60, 20))
-    assert not mirroring_shows(normals(field), *split(60, 20))
+    assert mirroring_shows(normals(field, "flow"))
+    assert not mirroring_shows(normals(field))
 
 
-@pytest.mark.parametrize("side", [32, 64])
-def test_it_is_what_slow_loops_find(side: int) -> None:
+@pytest.mark.parametrize(("side", "count"), [(32, 40), (64, 43)])
+def test_it_is_what_slow_loops_find(side: int, count: int) -> None:
     generator = np.random.default_rng(side)
-    samples = generator.uniform(-1, 1, (40, 1, side, side))
-    samples[:, :, :, : side // 2] += generator.normal(0, 0.01, (40, 1, side, 1))
-    samples[:, :, :, :3] += 0.3 * generator.integers(0, 2, (40, 1, 1, 1))
-    bank, asked = split(40, 12)
+    samples = generator.uniform(-1, 1, (count, 1, side, side))
+    samples[:, :, :, :3] += 0.6 * generator.integers(0, 2, (count, 1, 1, 1))
     factor = side // 32
-    small = samples.astype(np.float32).reshape(40, 1, 32, factor, 32, factor).mean((3, 5))
+    small = samples.astype(np.float32).reshape(count, 1, 32, factor, 32, factor).mean((3, 5))
     farther = 0
-    for place in asked.tolist():
+    for place in range(count):
         as_it_is, mirrored = [], []
-        for other in bank.tolist():
-            as_it_is.append(np.sqrt(((small[place] - small[other]) ** 2).sum()))
-            mirrored.append(np.sqrt(((small[place][:, :, ::-1] - small[other]) ** 2).sum()))
+        for other in range(count):
+            if other * 5 // count != place * 5 // count:
+                as_it_is.append(np.sqrt(((small[place] - small[other]) ** 2).sum()))
+                mirrored.append(np.sqrt(((small[place][:, :, ::-1] - small[other]) ** 2).sum()))
         farther += min(mirrored) > min(as_it_is)
-    low = binomtest(farther, len(asked)).proportion_ci(method="wilson").low
-    assert mirroring_shows(normals(samples), bank, asked) is bool(low > 0.6)
+    assert 0.5 * count < farther < count
+    assert farther_when_mirrored(normals(samples)) == (farther, count)
+
+
+def test_of_many_five_hundred_are_asked() -> None:
+    farther, asked = farther_when_mirrored(normals(strokes(2_300, slanted=1.0)))
+    assert asked == 500
+    assert farther > 450
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 5), (3, 3), (8, 8), (60, 100), (70, 100), (500, 500)])

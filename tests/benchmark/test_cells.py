@@ -322,6 +322,7 @@ PROMISED = {
     "false_alarms",
     "sizes",
     "history",
+    "findings",
     "fit_seconds",
     "score_seconds",
     "cpu_seconds",

@@ -70,6 +70,9 @@ def test_the_published_mean_is_that_of_the_score_measured() -> None:
 def test_it_is_said_how_often_the_floor_is_beaten() -> None:
     assert "beats the nearest neighbour on pixels on 1 of 2 classes" in against_nearest_neighbour(RotNet, RUNS)
     assert "not** beat" in against_nearest_neighbour(PCA, [run(PCA(), "frog", 0.5), *RUNS])
+    level = [run(PCA(), "frog", 0.6001), run(PCA(), "deer", 0.6499), *RUNS]
+    assert "on 1 of 2 classes, at one of these budgets, and is level" in against_nearest_neighbour(PCA, level)
+    assert "on 1 more." in against_nearest_neighbour(PCA, level)
     assert "was not measured" in against_nearest_neighbour(NDA, [run(NDA(), "ship", 0.5), *RUNS])
     assert against_nearest_neighbour(NearestNeighbour, RUNS) == ""
 
@@ -96,6 +99,16 @@ def test_the_list_of_methods_has_all_of_them() -> None:
     assert [row[0].text.split("]")[0][1:] for row in table.rows] == [kind.title for kind in METHODS]
     by_name = {row[0].text: row for row in table.rows}
     assert by_name["[RotNet](rotnet.md)"][2].kind == "missing", "two of ten classes are no mean"
+
+
+def test_the_list_says_whose_mean_is_of_fewer_novelties_or_of_a_gpu() -> None:
+    classes = datasets.get("cifar10").classes
+    gpu = {"device": "cuda", "name": "abacus"}
+    runs = [run(RotNet(), name, 0.8, protocol="one_vs_rest_thinned", machine=gpu) for name in classes]
+    runs += [run(PCA(), name, 0.6) for name in classes]
+    by_name = {row[0].text: row[2] for row in methods_index(runs, LINE).rows}
+    assert by_name["[RotNet](rotnet.md)"].text == "0.800, every 9th novelty, on a GPU"
+    assert by_name[f"[{PCA.title}](pca.md)"].text == "0.600"
 
 
 def test_every_method_has_its_page_in_the_contents() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from sklearn.metrics import roc_auc_score
 from test_contract import made_normals, made_novel
 
 from novanda import Detector
-from novanda.augment import negative_shifts, shifted
+from novanda.augment import negative_shifts, shift_and_mirror, shifted
 from novanda.errors import InputError
+from novanda.export import export
+from novanda.exported import ExportedDetector
+from novanda.method import Batch
 from novanda.methods import Novanda, flagship
 from novanda.methods.flagship import _Ensemble, _reliability
 from novanda.networks import ResidualNet
@@ -50,7 +54,6 @@ def ensemble(detector: Detector) -> _Ensemble:
 
 def cells(field: np.ndarray, grid: int) -> np.ndarray:
     """Means over grid x grid cells of (C, H, W), each channel's cells row by row."""
-    side = field.shape[1] // grid if field.shape[1] % grid == 0 else None
     out = []
     for channel in field:
         for row in range(grid):
@@ -58,7 +61,7 @@ def cells(field: np.ndarray, grid: int) -> np.ndarray:
                 top, bottom = row * len(channel) // grid, -(-(row + 1) * len(channel) // grid)
                 left, right = column * len(channel) // grid, -(-(column + 1) * len(channel) // grid)
                 out.append(channel[top:bottom, left:right].mean())
-    assert side is None or len(out) == len(field) * grid**2
+    assert len(out) == len(field) * grid**2
     return np.array(out)
 
 
@@ -214,6 +217,64 @@ def test_what_has_one_side_is_novel_when_mirrored() -> None:
         assert roc_auc_score(np.repeat([0, 1], 40), scores[name]) > 0.95, name
 
 
+def test_a_side_that_the_net_can_not_tell_is_said_to_count_little() -> None:
+    detector = fitted(images=asymmetric(60))
+    assert ensemble(detector).sided.item() == 1
+    for told, count in ((0.9, 1), (0.1, 2)):
+        reference = dict(detector.reference_, reliability=torch.ones(8, 8))
+        reference["reliability"].diagonal(4).fill_(told)
+        sentences = detector.method_.findings(detector.model_, reference)
+        assert len(sentences) == count
+        assert "wrong way round" in sentences[0]
+    assert "counts little" in sentences[1]
+
+
+def test_a_side_survives_a_file_a_resumed_run_and_an_export(tmp_path: Path) -> None:
+    images, fresh = asymmetric(60), asymmetric(70)[60:]
+    training = dataclasses.replace(TRAINING, epochs=2)
+
+    def fresh_detector() -> Detector:
+        return Detector(TINY, training, calibration_fraction=0.0, keep_examples=0)
+
+    detector = fresh_detector().fit(images)
+    assert ensemble(detector).sided.item() == 1
+    expected = detector.novelty_scores(fresh)
+    detector.save(tmp_path / "hooks.novanda")
+    next(iter(fresh_detector().fitting(images, checkpoint=tmp_path / "hooks.checkpoint")))
+    resumed = fresh_detector().fit(images, checkpoint=tmp_path / "hooks.checkpoint", resume=True)
+    for other in (Detector.load(tmp_path / "hooks.novanda", device="cpu"), resumed):
+        assert ensemble(other).sided.item() == 1
+        for name, values in other.novelty_scores(fresh).items():
+            np.testing.assert_array_equal(values, expected[name], err_msg=name)
+    export(detector, tmp_path / "hooks.onnx")
+    for name, values in ExportedDetector.load(tmp_path / "hooks.onnx", threads=1).novelty_scores(fresh).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+def test_the_loss_without_a_side_is_that_of_four_classes() -> None:
+    torch.manual_seed(0)
+    model = TINY.build(SampleSpec("image", 3, 32, 32), 60)
+    assert isinstance(model, _Ensemble)
+    (net,) = model.nets()
+    (stage,) = TINY.stages(model, 1)
+    images = torch.rand(5, 3, 32, 32) * 2 - 1
+    model.eval()
+    with torch.inference_mode():
+        batch = Batch(images, torch.arange(5), torch.Generator().manual_seed(1), "image", 0.0)
+        found = stage.players[0].loss(batch)["shift"].item()
+        generator = torch.Generator().manual_seed(1)
+        mirrored = torch.rand(5, generator=generator) >= 0.5
+        views = shifted(shift_and_mirror(images, generator, TINY.padding, "image", mirrored), "image")
+        turns = torch.arange(4).repeat_interleave(5)
+        assert found == pytest.approx(torch.nn.functional.cross_entropy(net(views)[:, :4], turns).item(), abs=1e-5)
+        model.sided.fill_(1.0)
+        batch = dataclasses.replace(batch, generator=torch.Generator().manual_seed(1))
+        outputs = net(views)
+        logits = torch.cat([outputs[:, :4] + outputs[:, 4:], outputs[:, :4] - outputs[:, 4:]], 1)
+        expected = torch.nn.functional.cross_entropy(logits, turns + 4 * mirrored.repeat(4))
+        assert stage.players[0].loss(batch)["shift"].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
 def test_what_has_either_side_is_as_normal_when_mirrored() -> None:
     images = asymmetric(120)
     images[::2] = images[::2, :, ::-1]
@@ -255,6 +316,13 @@ def test_remarks_name_the_turn_that_was_not_recognised(detector: Detector) -> No
             ]
         unsure = dict(detector.reference_, reliability=torch.zeros(8, 8))
         assert detector.method_.remarks(detector.model_, unsure, images) == [()] * 6
+        # Known from mirrored ones alone: where mirroring is no shift there is nothing to say.
+        mirrored_only = torch.ones(8, 8)
+        mirrored_only[:, :4] = 0
+        found = detector.method_.remarks(detector.model_, dict(unsure, reliability=mirrored_only), images)
+        said = [remark for remarks in found for remark in remarks]
+        assert all("for mirrored" in remark for remark in said)
+        assert bool(said) is bool(one_side)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -346,5 +414,7 @@ def test_other_kinds(kind: str) -> None:
     novel = generator.normal(0, 0.5, (20, channels, 32, 32)).astype(np.float32)
     detector = fitted(images=normal[:50], kind=kind)
     assert detector.spec_.kind == kind
+    # A spectrogram's shifts mirror it already; all of this motion goes down and to one side above, the other below.
+    assert (ensemble(detector).sides, ensemble(detector).sided.item()) == ((2, 1.0) if kind == "flow" else (1, 0.0))
     scores = detector.novelty_score(np.concatenate([normal[50:], novel]))
     assert scores[:10].max() < scores[10:].min()

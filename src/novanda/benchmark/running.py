@@ -85,6 +85,7 @@ def run_cell(cell: Cell, out: Path, root: Path, *, progress: bool = False) -> di
             {"seconds": round(e.seconds, 2), **{k: round(v, 5) for k, v in e.terms.items()}} for e in detector.history_
         ],
         **({} if curve is None else {"curve": curve.points}),
+        "findings": detector.findings(),
         "fit_seconds": round(sum(e.seconds for e in detector.history_) or fit_seconds, 2),
         "score_seconds": round(score_seconds, 2),
         # Of all threads, so that company on the cores hardly counts; of a resumed cell the earlier part is not known.

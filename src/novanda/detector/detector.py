@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from novanda import methods
 from novanda.calibration import Calibration, required
 from novanda.detector import files
-from novanda.detector.files import is_whole
-from novanda.detector.training_data import check_source, fingerprint, form_of, is_tabular, plain, split
+from novanda.detector.training_data import check_source, fingerprint, form_of, is_tabular, is_whole, plain, split
 from novanda.errors import DataError, InputError
 from novanda.examples import Examples, kept
 from novanda.heat import HeatScale, measured

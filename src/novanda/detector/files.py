@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from novanda import methods
 from novanda.calibration import Calibration
 from novanda.checkpoint import read_archive, rewrite_archive, write_archive
+from novanda.detector.training_data import is_whole
 from novanda.errors import InputError, ModelFileError
 from novanda.examples import Examples
 from novanda.heat import HeatScale
@@ -169,11 +170,6 @@ def _try_shapes(detector: Detector) -> None:
     # A hostile file may claim samples larger than memory; fake tensors have shapes and no content.
     with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
         method.novelty(model, reference, torch.zeros(1, *spec.shape, device=detector.device_))
-
-
-def is_whole(value: object, least: int) -> bool:
-    """Whether a value is a whole number of at least so much; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a detector is given to learn from: understood, checked against the method, learned from or held out."""
+"""What a detector is given, to learn from above all: understood, checked, learned from or held out."""
 
 from __future__ import annotations
 
@@ -105,3 +105,8 @@ def is_tabular(X: Any) -> bool:
 def plain(X: Any) -> Any:
     """A tensor as an array; anything else as it is."""
     return X.numpy(force=True) if isinstance(X, Tensor) else X
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether a value is a whole number of at least so much; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -87,7 +87,7 @@ def false_alarms(runs: Sequence[Run]) -> Table:
             text(f"{data_set_title(run.data_set)} {run.normal_class}"),
             text(Group((run,)).title),
             text(Group((run,)).description()),
-            *(_alarms(run, rate) for rate in rates),
+            *(flagged_at(run, rate) for rate in rates),
         )
         for run in having
     )
@@ -118,7 +118,8 @@ def interval(found: Mapping[str, Any]) -> str:
     return f"{found['rate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
-def _alarms(run: Run, rate: str) -> Entry:
+def flagged_at(run: Run, rate: str) -> Entry:
+    """The share of unseen normals flagged at an asked rate, with its interval."""
     found = run.line["false_alarms"].get(rate)
     return Entry("", "missing") if found is None else Entry(interval(found), "measured", (run.key,), found["rate"])
 

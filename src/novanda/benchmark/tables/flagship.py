@@ -11,7 +11,7 @@ from novanda import datasets, metrics
 from novanda.benchmark import published
 from novanda.benchmark.groups import Group, group_runs, is_for_choosing
 from novanda.benchmark.runs import Run, class_place, data_set_place
-from novanda.benchmark.tables.everything import interval
+from novanda.benchmark.tables.everything import flagged_at
 from novanda.benchmark.tables.methods import floor_of
 from novanda.benchmark.tables.table import Entry, Table, text
 from novanda.benchmark.tables.table import published as printed
@@ -47,7 +47,7 @@ def parts_table(runs: Sequence[Run]) -> Table:
     known = datasets.named("cifar10")
     assert known is not None
     header = ("of the scores", "repeats", *known.classes, "mean")
-    groups = [group for group in _whole(runs) if len(group.classes) == len(known.classes) and not group.calibrated]
+    groups = [group for group in _whole(runs) if len(group.classes) == len(known.classes)]
     rows: list[tuple[Entry, ...]] = []
     for group in groups:
         found: dict[str, dict[str, list[float]]] = {}
@@ -95,13 +95,12 @@ def sets_table(runs: Sequence[Run]) -> Table:
 
 def alarms_table(runs: Sequence[Run]) -> Table:
     """Unseen normals of CIFAR-10 flagged at each asked rate, class by class, with exact 95 % intervals."""
-    groups = [group for group in _mine(runs, "cifar10", calibrated=True) if group.done]
+    groups = _mine(runs, "cifar10", calibrated=True)
     rates = list(dict.fromkeys(rate for group in groups for run in group.done for rate in run.line["false_alarms"]))
     rows = []
     for group in groups:
         for run in sorted(group.done, key=lambda run: class_place("cifar10", run.normal_class)):
-            found = run.line["false_alarms"]
-            flagged = [Entry(interval(found[rate]), "measured", (run.key,), found[rate]["rate"]) for rate in rates]
+            flagged = [flagged_at(run, rate) for rate in rates]
             auroc = Entry(f"{run.auroc:.3f}", "measured", (run.key,), run.auroc)
             rows.append((text(run.normal_class), text(_named(group)), *flagged, auroc))
     header = ("normal class", "preset", *(f"asked {float(rate):.2f}" for rate in rates), "AUROC")
