@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training_options",),
     ("losses", "augment", "networks", "metrics", "calibration", "checkpoint"),
     ("latents", "patches", "neighbours"),
-    ("symmetry",),
+    ("symmetry", "shift_ensemble"),
     ("method",),
     ("heat", "examples"),
     ("training",),

@@ -19,9 +19,9 @@ from novanda.export import export
 from novanda.exported import ExportedDetector
 from novanda.method import Batch
 from novanda.methods import Novanda, flagship
-from novanda.methods.flagship import _Ensemble, _reliability
 from novanda.networks import ResidualNet
 from novanda.samples import Normals, SampleSpec
+from novanda.shift_ensemble import ShiftEnsemble, reliability
 from novanda.training import Training
 
 TINY = Novanda(width=4, components=6, neighbours=2, bank=30, parts_bank=12)
@@ -43,8 +43,8 @@ def detector(request: pytest.FixtureRequest) -> Detector:
     return found
 
 
-def ensemble(detector: Detector) -> _Ensemble:
-    assert isinstance(detector.model_, _Ensemble)
+def ensemble(detector: Detector) -> ShiftEnsemble:
+    assert isinstance(detector.model_, ShiftEnsemble)
     return detector.model_
 
 
@@ -141,7 +141,7 @@ def test_held_out_normals_are_standard() -> None:
 def test_reliability_is_that_of_slow_loops() -> None:
     logits = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 4, 4)).astype(np.float32))
     logits[:, 0, 0] += 2
-    found = _reliability(logits)
+    found = reliability(logits)
     for t in range(4):
         for o in range(4):
             one = sum(bool(sample[t, t] > sample[t, o]) for sample in logits)
@@ -155,7 +155,7 @@ def test_reliability_is_that_of_slow_loops() -> None:
 
 @pytest.mark.parametrize(("count", "held"), [(8, 2), (40, 8), (100, 10), (5_000, 500), (100_000, 2_000)])
 def test_who_is_held_out(count: int, held: int) -> None:
-    made = _Ensemble(SampleSpec("image", 3, 32, 32), count, 4, 1)
+    made = ShiftEnsemble(SampleSpec("image", 3, 32, 32), count, 4, 1)
     learned = set(made.learned(count).tolist())
     assert len(set(made.held_out.tolist())) == held
     assert learned == set(range(count)) - set(made.held_out.tolist())
@@ -254,7 +254,7 @@ def test_a_side_survives_a_file_a_resumed_run_and_an_export(tmp_path: Path) -> N
 def test_the_loss_without_a_side_is_that_of_four_classes() -> None:
     torch.manual_seed(0)
     model = TINY.build(SampleSpec("image", 3, 32, 32), 60)
-    assert isinstance(model, _Ensemble)
+    assert isinstance(model, ShiftEnsemble)
     (net,) = model.nets()
     (stage,) = TINY.stages(model, 1)
     images = torch.rand(5, 3, 32, 32) * 2 - 1
@@ -334,12 +334,12 @@ def test_presets_differ_in_width_members_and_epochs() -> None:
     for preset in ("quick", "standard", "thorough"):
         method = Novanda(preset=preset)
         model = method.build(SampleSpec("image", 3, 32, 32), 100)
-        assert isinstance(model, _Ensemble)
+        assert isinstance(model, ShiftEnsemble)
         sizes[preset] = (model.nets()[0].feature_dim // 8, len(model.nets()), method.usual_training().epochs)
     assert sizes == {"quick": (16, 1, 18), "standard": (32, 1, 30), "thorough": (48, 2, 60)}
     assert Novanda.training.epochs == 30
     model = Novanda(preset="thorough", width=4, members=3).build(SampleSpec("image", 3, 32, 32), 100)
-    assert isinstance(model, _Ensemble)
+    assert isinstance(model, ShiftEnsemble)
     assert [net.feature_dim for net in model.nets()] == [32, 32, 32]
     assert all(isinstance(net, ResidualNet) for net in model.nets())
 

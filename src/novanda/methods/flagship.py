@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from novanda import losses
-from novanda.augment import mirror, negative_shifts, shift_and_mirror, shifted
+from novanda.augment import negative_shifts, shift_and_mirror, shifted
 from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
 from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
-from novanda.networks import ResidualNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
+from novanda.shift_ensemble import TEXTURE_GRIDS, ShiftEnsemble, Sight, logits_of, reliability
 from novanda.symmetry import mirroring_shows
 from novanda.training_options import Training
 
@@ -24,72 +23,7 @@ Score = Literal["novelty", "shift", "shape", "parts", "texture"]
 
 _SIZES: dict[Preset, tuple[int, int, int]] = {"quick": (16, 1, 18), "standard": (32, 1, 30), "thorough": (48, 2, 60)}
 """Of each preset the width, the members and the epochs."""
-_GRIDS = (1, 2, 3)  # cells along a side over which the texture is averaged
-_PARTS = 8  # places along a side at which parts are compared
 _PART_AXES = 64
-_MOST_HELD_OUT = 2_000
-_EPOCH = 1_000  # samples at least: fewer normals are walked several times, or an epoch would be a step or two
-
-
-class _Ensemble(nn.Module):
-    """The nets, which of the normals they do not learn from, and whether mirroring is a shift to them."""
-
-    held_out: Tensor
-    sided: Tensor
-
-    def __init__(self, spec: SampleSpec, count: int, width: int, members: int) -> None:
-        super().__init__()
-        self.kind: Kind = spec.kind
-        self.shifts = len(negative_shifts(spec.kind))
-        # A spectrogram's shifts mirror it already.
-        self.sides = 1 if spec.kind == "spectrogram" else 2
-        outputs = self.shifts * self.sides
-        self.members = nn.ModuleList(ResidualNet(spec.channels, outputs, width) for _ in range(members))
-        # A tenth, but of few samples enough to tell a mean by, if that leaves three quarters to learn from.
-        size = min(max(count // 10, 8), count // 4, _MOST_HELD_OUT)
-        self.register_buffer("held_out", torch.linspace(0, count - 1, size).round().long())
-        # 1 where a mirrored normal looks like none; found out before training begins.
-        self.register_buffer("sided", torch.zeros(()))
-
-    def nets(self) -> list[ResidualNet]:
-        """The members, by their type."""
-        return [cast(ResidualNet, member) for member in self.members]
-
-    def answer(self, found: Tensor) -> Tensor:
-        """A net's outputs (B, M S) to logits of shifts, those of mirrored samples last.
-
-        The outputs are what speaks for each of the S shifts, and how much more for it unmirrored than mirrored. Where
-        mirroring is none the two are the same: eight classes are four then.
-        """
-        if self.sides == 1:
-            return found
-        either, upright = found.chunk(2, 1)
-        return torch.cat([either + self.sided * upright, either - self.sided * upright], 1)
-
-    def learned(self, count: int) -> Tensor:
-        """The places of the normals that the nets learn from."""
-        kept = torch.ones(count, dtype=torch.bool)
-        kept[self.held_out.cpu()] = False
-        return kept.nonzero().flatten()
-
-    def walked(self, count: int) -> Tensor:
-        """The same, each as often as it comes up in an epoch."""
-        places = self.learned(count)
-        return places.repeat(-(-_EPOCH // len(places)))
-
-
-@dataclass(frozen=True)
-class _Description:
-    """What the nets make of samples. Letters: B batch, S shifts, M sides, F, T features, P places, C channels."""
-
-    logits: Tensor
-    """(B, S, M S): of each sample under each shift, for each shift of each side."""
-    shape: Tensor
-    """(S, B, F), of unit length."""
-    parts: Tensor
-    """(P, B, C)"""
-    texture: Tensor
-    """(B, T)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +122,11 @@ class Novanda(Method):
     def build(self, spec: SampleSpec, count: int) -> nn.Module:
         """Residual nets with an output for each shift."""
         width, members, _ = _SIZES[self.preset]
-        return _Ensemble(spec, count, self.width or width, self.members or members)
+        return ShiftEnsemble(spec, count, self.width or width, self.members or members)
 
     def stages(self, model: nn.Module, epochs: int) -> tuple[Stage, ...]:
         """One stage, one player: the members see the same batches and share nothing."""
-        ensemble = cast(_Ensemble, model)
+        ensemble = cast(ShiftEnsemble, model)
         nets = ensemble.nets()
 
         def try_mirroring(normals: Normals) -> None:
@@ -218,12 +152,12 @@ class Novanda(Method):
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
         """Banks of what the normals look like to the nets, and what held-out normals score."""
-        ensemble = cast(_Ensemble, model)
+        ensemble = cast(ShiftEnsemble, model)
         learned = ensemble.learned(len(normals))
         found = self._banks(ensemble, normals, learned)
         held_out = even_split(ensemble.held_out.cpu(), normals.batch_size)
-        sides = [_sides(ensemble, normals.take(part)) for part in held_out]
-        found["reliability"] = _reliability(torch.cat([_logits(each) for each in sides]))
+        sides = [ensemble.sights(normals.take(part)) for part in held_out]
+        found["reliability"] = reliability(torch.cat([logits_of(each) for each in sides]))
         scores = [self._scores(ensemble, found, each) for each in sides]
         values = torch.stack([torch.cat([score[name] for score in scores]) for name in scores[0]])
         found["mean"] = values.mean(1)
@@ -233,15 +167,15 @@ class Novanda(Method):
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """The four scores standardised and averaged, then each as it is; higher = more novel."""
-        ensemble = cast(_Ensemble, model)
-        scores = self._scores(ensemble, reference, _sides(ensemble, images))
+        ensemble = cast(ShiftEnsemble, model)
+        scores = self._scores(ensemble, reference, ensemble.sights(images))
         weights = self._weights(ensemble, reference)
         standard = (torch.stack(list(scores.values())) - reference["mean"][:, None]) / reference["deviation"][:, None]
         return headline_first({"novelty": (weights[:, None] * standard).sum(0) / weights.sum(), **scores}, self.score)
 
     def findings(self, model: nn.Module, reference: Reference) -> list[str]:
         """Which shifts held-out normals do not tell apart, so that they hardly count; whether mirroring is one."""
-        ensemble = cast(_Ensemble, model)
+        ensemble = cast(ShiftEnsemble, model)
         names = negative_shifts(ensemble.kind)
         alike = [
             f"{names[one]} from {names[other]}"
@@ -258,10 +192,10 @@ class Novanda(Method):
 
     def remarks(self, model: nn.Module, reference: Reference, images: Tensor) -> list[tuple[str, ...]]:
         """The shifts, of those that normals tell apart, that the nets took for others."""
-        ensemble = cast(_Ensemble, model)
+        ensemble = cast(ShiftEnsemble, model)
         names = negative_shifts(ensemble.kind)
         answers = [*names, *(f"mirrored and {name}" for name in names)][: ensemble.sides * len(names)]
-        logits = _described(ensemble, images).logits
+        logits = ensemble.sight(images).logits
         known = reference["reliability"] >= 0.5
         known = (known | torch.eye(len(known), dtype=torch.bool, device=logits.device))[: len(names)]
         known[:, len(names) :] &= ensemble.sided > 0
@@ -277,23 +211,27 @@ class Novanda(Method):
 
     def embed(self, model: nn.Module, reference: Reference, images: Tensor) -> Tensor:
         """What the last layers see of the sample as it is."""
-        return torch.cat([net.features(images).float() for net in cast(_Ensemble, model).nets()], 1)
+        return torch.cat([net.features(images).float() for net in cast(ShiftEnsemble, model).nets()], 1)
 
-    def _banks(self, ensemble: _Ensemble, normals: Normals, learned: Tensor) -> dict[str, Tensor]:
+    def _banks(self, ensemble: ShiftEnsemble, normals: Normals, learned: Tensor) -> dict[str, Tensor]:
         """The normals described, and the axes along which they are compared."""
         places = _spaced(learned, self.bank)
         few = even_split(_spaced(learned, self.parts_bank), normals.batch_size)
-        whole = [_described(ensemble, normals.take(part)) for part in even_split(places, normals.batch_size)]
-        texture = torch.cat([each.texture.cpu() for each in whole])
+        shapes, textures = [], []
+        for part in even_split(places, normals.batch_size):
+            seen = ensemble.sight(normals.take(part))
+            shapes.append(seen.shape.cpu())
+            textures.append(seen.texture.cpu())
+        texture = torch.cat(textures)
         # Each grid as a whole weighs the same, for the finer have many more cells.
-        channels = texture.shape[1] // sum(grid**2 for grid in _GRIDS)
+        channels = texture.shape[1] // sum(grid**2 for grid in TEXTURE_GRIDS)
         axes = comparison_axes(
-            texture, self.components, torch.cat([torch.full((channels * grid**2,), 1 / grid) for grid in _GRIDS])
+            texture, self.components, torch.cat([torch.full((channels * grid**2,), 1 / grid) for grid in TEXTURE_GRIDS])
         )
-        parts = torch.cat([_described(ensemble, normals.take(part)).parts.cpu() for part in few], 1)
+        parts = torch.cat([ensemble.sight(normals.take(part)).parts.cpu() for part in few], 1)
         part_axes = comparison_axes(parts.flatten(0, 1)[:: max(1, parts.shape[0] // 8)], _PART_AXES)
         found = {
-            "shape_bank": torch.cat([each.shape.cpu() for each in whole], 1),
+            "shape_bank": torch.cat(shapes, 1),
             "parts_mean": part_axes.mean,
             "parts_projection": part_axes.projection,
             "parts_bank": part_axes.describe(parts),
@@ -303,7 +241,7 @@ class Novanda(Method):
         }
         return {name: tensor.to(normals.device) for name, tensor in found.items()}
 
-    def _scores(self, ensemble: _Ensemble, reference: Reference, sides: list[_Description]) -> dict[str, Tensor]:
+    def _scores(self, ensemble: ShiftEnsemble, reference: Reference, sides: list[Sight]) -> dict[str, Tensor]:
         """Each score as it is; where a mirrored normal is a normal, averaged over a mirroring."""
         found = [self._distances(side, reference) for side in sides]
         counts = [(1 + sign * ensemble.sided) / ensemble.sides for sign in (1, -1)[: ensemble.sides]]
@@ -312,11 +250,11 @@ class Novanda(Method):
             for name in found[0]
         }
         r = reference["reliability"]
-        logits = _logits(sides)
+        logits = logits_of(sides)
         margins = logits.diagonal(dim1=1, dim2=2)[:, :, None] - logits
         return {"shift": -(r * margins).sum((1, 2)) / r.sum().clamp_min(1e-6), **distances}
 
-    def _distances(self, sample: _Description, reference: Reference) -> dict[str, Tensor]:
+    def _distances(self, sample: Sight, reference: Reference) -> dict[str, Tensor]:
         """How far from normals one side of the samples is, on three levels."""
         cosines = sample.shape @ reference["shape_bank"].transpose(1, 2)
         count = min(self.neighbours, reference["shape_bank"].shape[1])
@@ -329,59 +267,13 @@ class Novanda(Method):
             "texture": nearest_distance(axes.describe(sample.texture), bank, self.neighbours),
         }
 
-    def _weights(self, ensemble: _Ensemble, reference: Reference) -> Tensor:
+    def _weights(self, ensemble: ShiftEnsemble, reference: Reference) -> Tensor:
         # A shift and the same mirrored are a pair to be told apart only where mirroring shows.
         shifts, sides = ensemble.shifts, ensemble.sides
         pairs = shifts * (shifts - 1) * sides**2 + shifts * sides * (sides - 1) * ensemble.sided
         share = reference["reliability"].sum() / pairs
         others = share.new_tensor([self.shape_weight, self.parts_weight, self.texture_weight])
         return torch.cat([(self.shift_weight * share)[None], others])
-
-
-def _sides(ensemble: _Ensemble, images: Tensor) -> list[_Description]:
-    """The samples described as they are and, but for spectrograms, mirrored."""
-    views = [images]
-    if ensemble.sides == 2:
-        views.append(mirror(images, torch.ones_like(images[:, 0, 0, 0], dtype=torch.bool), ensemble.kind))
-    return [_described(ensemble, view) for view in views]
-
-
-def _logits(sides: list[_Description]) -> Tensor:
-    """(B, M S, M S): of each sample under each shift of each side, for each of them."""
-    return torch.cat([side.logits for side in sides], 1)
-
-
-def _described(ensemble: _Ensemble, images: Tensor) -> _Description:
-    logits, shapes, parts, textures = [], [], [], []
-    # A shift at a time, for all at once would need as many times the memory.
-    views = shifted(images, ensemble.kind).view(ensemble.shifts, *images.shape).unbind()
-    for net in ensemble.nets():
-        levels = [net.levels(view) for view in views]
-        features = [level[2] for level in levels]
-        logits.append(torch.stack([ensemble.answer(net.head(each).float()) for each in features], 1))
-        shapes.append(torch.stack([F.normalize(each.float(), dim=1) for each in features]))
-        # The levels below are compared for the sample as it is, which comes first.
-        texture, part, _ = levels[0]
-        part = F.adaptive_avg_pool2d(F.avg_pool2d(part.float(), 3, 1, 1), _PARTS)
-        parts.append(part.flatten(2).permute(2, 0, 1))
-        textures.append([F.adaptive_avg_pool2d(texture.float(), grid).flatten(1) for grid in _GRIDS])
-    return _Description(
-        torch.stack(logits).mean(0),
-        torch.cat(shapes, 2) / len(shapes) ** 0.5,
-        torch.cat(parts, 2),
-        torch.cat([torch.cat(same, 1) for same in zip(*textures, strict=True)], 1),
-    )
-
-
-def _reliability(logits: Tensor) -> Tensor:
-    """How well each pair of shifts is told apart: (B, S, S) of held-out normals to (S, S), 0 to 1, diagonal 0.
-
-    S counts the mirrored ones too.
-    """
-    right = logits.diagonal(dim1=1, dim2=2)[:, :, None]
-    share = (right > logits).float().mean(0)
-    # Both ways at once: a net that always says "upright" is right on every upright sample and knows nothing.
-    return (share + share.T - 1).clamp_min(0).fill_diagonal_(0)
 
 
 def _nearest_part(parts: Tensor, bank: Tensor) -> Tensor:
