@@ -18,6 +18,7 @@ TEXTURE_GRIDS = (1, 2, 3)
 PARTS = 8
 """Places along a side at which parts are compared."""
 _MOST_HELD_OUT = 2_000
+_RUNS = 5
 _EPOCH = 1_000  # samples at least: fewer normals are walked several times, or an epoch would be a step or two
 
 
@@ -51,7 +52,8 @@ class ShiftEnsemble(nn.Module):
         self.members = nn.ModuleList(ResidualNet(spec.channels, outputs, width) for _ in range(members))
         # A tenth, but of few samples enough to tell a mean by, if that leaves three quarters to learn from.
         size = min(max(count // 10, 8), count // 4, _MOST_HELD_OUT)
-        self.register_buffer("held_out", torch.linspace(0, count - 1, size).round().long())
+        places = torch.linspace(0, count - 1, size).round().long() if spec.recording is None else _in_runs(size, count)
+        self.register_buffer("held_out", places)
         # 1 where a mirrored normal looks like none; found out before training begins.
         self.register_buffer("sided", torch.zeros(()))
 
@@ -125,3 +127,10 @@ def reliability(logits: Tensor) -> Tensor:
 def logits_of(sides: list[Sight]) -> Tensor:
     """(B, M S, M S): of each sample under each shift of each side, for each of them."""
     return torch.cat([side.logits for side in sides], 1)
+
+
+def _in_runs(size: int, count: int) -> Tensor:
+    """`size` of `count` places in a few runs, evenly spread: segments of a recording overlap those beside them."""
+    runs = torch.arange(size).tensor_split(min(size, _RUNS))
+    middles = [(2 * number + 1) * count // (2 * len(runs)) for number in range(len(runs))]
+    return torch.cat([run - run[len(run) // 2] + middle for run, middle in zip(runs, middles, strict=True)])

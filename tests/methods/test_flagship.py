@@ -20,6 +20,7 @@ from novanda.exported import ExportedDetector
 from novanda.method import Batch
 from novanda.methods import Novanda, flagship
 from novanda.networks import ResidualNet
+from novanda.recordings import AudioForm
 from novanda.samples import Normals, SampleSpec
 from novanda.shift_ensemble import ShiftEnsemble, reliability
 from novanda.training import Training
@@ -163,6 +164,19 @@ def test_who_is_held_out(count: int, held: int) -> None:
     assert set(walked.tolist()) == learned
     assert len(walked) >= 1_000
     assert len(walked) < max(2_000, len(learned) + 1)
+
+
+@pytest.mark.parametrize(("count", "held"), [(8, 2), (40, 8), (100, 10), (5_003, 500)])
+def test_of_recordings_runs_of_segments_are_held_out(count: int, held: int) -> None:
+    form = AudioForm()
+    spec = SampleSpec("spectrogram", *form.shape, recording=form)
+    places = ShiftEnsemble(spec, count, 4, 1).held_out.numpy()
+    assert len(set(places.tolist())) == held
+    assert places.min() >= 0
+    assert places.max() < count
+    assert np.count_nonzero(np.diff(places) != 1) == min(held, 5) - 1, "few of them have a neighbour that is learned"
+    # Of each fifth about as many.
+    assert np.ptp(np.bincount(places * 5 // count, minlength=5)) <= 1
 
 
 def test_nothing_is_learned_from_the_held_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ class Novanda(Method):
     fusion. Choices were made on training images alone: on CIFAR-10's, a class's first 4,000 against its other 1,000 and
     other classes', but for the mirroring, which shows on none of its classes (docs/flagship.md). Four passes an image
     in training, eight in scoring, and the comparison with the banks. A tenth of the normals is held out of training for
-    all this; fewer than a thousand are walked several times an epoch.
+    all this, of recordings in runs of segments; fewer than a thousand are walked several times an epoch.
 
     When to use it: first. For photos of things, also few or gray; for sounds and clips. The patch dictionary is quicker
     for plain textures, and a network trained on many other images (frozen features) beats it where one is allowed.
