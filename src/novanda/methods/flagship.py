@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -125,30 +126,31 @@ class Novanda(Method):
         return ShiftEnsemble(spec, count, self.width or width, self.members or members)
 
     def stages(self, model: nn.Module, epochs: int) -> tuple[Stage, ...]:
-        """One stage, one player: the members see the same batches and share nothing."""
+        """One stage, a player for each member: they share nothing, and one at a time is in memory."""
         ensemble = cast(ShiftEnsemble, model)
-        nets = ensemble.nets()
 
         def try_mirroring(normals: Normals) -> None:
             if ensemble.sides == 2:
                 ensemble.sided.fill_(float(mirroring_shows(normals)))
 
-        def loss(batch: Batch) -> dict[str, Tensor]:
+        def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
             count = len(batch.images)
             mirrored = torch.rand(count, generator=batch.generator) * ensemble.sides >= 1
             mild = shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind, mirrored)
             views = shifted(mild, batch.kind)
             labels = torch.arange(ensemble.shifts).repeat_interleave(count)
             labels = (labels + ensemble.shifts * mirrored.repeat(ensemble.shifts)).to(views.device)
-            terms = [losses.classification_loss(ensemble.answer(net(views).float()), labels) for net in nets]
+            term = losses.classification_loss(ensemble.answer(net(views).float()), labels)
             # Where mirroring is no shift, which of the two sides it was can not be told: that is no loss.
-            beyond_telling = math.log(ensemble.sides) * (1 - ensemble.sided)
-            return {"shift": torch.stack([term - beyond_telling for term in terms]).sum()}
+            return {"shift": term - math.log(ensemble.sides) * (1 - ensemble.sided)}
 
-        parameters = list(model.parameters())
-        # A norm's scale and a bias are no directions to shrink.
-        player = Player("model", parameters, loss, undecayed=[each for each in parameters if each.dim() == 1])
-        return (Stage("train", epochs, (player,), begin=try_mirroring, walked=ensemble.walked),)
+        players = []
+        for number, net in enumerate(ensemble.nets()):
+            parameters = list(net.parameters())
+            # A norm's scale and a bias are no directions to shrink.
+            undecayed = [each for each in parameters if each.dim() == 1]
+            players.append(Player(f"net_{number + 1}", parameters, partial(loss, net), undecayed=undecayed))
+        return (Stage("train", epochs, tuple(players), begin=try_mirroring, walked=ensemble.walked),)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
         """Banks of what the normals look like to the nets, and what held-out normals score."""
