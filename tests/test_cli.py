@@ -612,6 +612,7 @@ def test_a_real_ctrl_c_during_training(digits: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "fit", *words, "--training.epochs", "60"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     assert process.stderr is not None
     assert process.stdout is not None

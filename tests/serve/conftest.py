@@ -120,6 +120,7 @@ class Process:
             stderr=self._log,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
         assert self.child.stdout is not None
         said = self.child.stdout.readline()
