@@ -21,6 +21,7 @@ from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
 from novanda.benchmark.tables.faces import table6
 from novanda.benchmark.tables.flagship import alarms_table, flagship_table, parts_table, sets_table
+from novanda.benchmark.tables.frontier import frontier_table, marks
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.sound_speed import sound_facts, sound_table
@@ -70,6 +71,7 @@ def filled(text: str) -> str:
         "parts": parts_table(runs).to_markdown(notes=True),
         "sets": sets_table(runs).to_markdown(),
         "alarms": alarms_table(runs).to_markdown(),
+        "frontier": frontier_table(runs).to_markdown(notes=True),
     }
     faces = read_results(ROOT / "benchmarks/table6" / face_cells.LINES)
     made["table6"] = table6(list(faces.values())).to_markdown(notes=True)
@@ -113,6 +115,14 @@ def draw_losses() -> None:
         pictures.save(pictures.loss_curves(histories), ROOT / "docs/pictures/nda_losses.png")
 
 
+def draw_frontier() -> None:
+    """docs/pictures/frontier.png: mean AUROC on CIFAR-10 against core-minutes of training."""
+    runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
+    found = [mark for _, mark in marks(runs, "cifar10")]
+    if found:
+        pictures.save(pictures.frontier(found), ROOT / "docs/pictures/frontier.png")
+
+
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
@@ -127,6 +137,7 @@ def main() -> int:
         sys.stdout.write(f"stale: {', '.join(stale)}; run `make readme`\n" if stale else "up to date\n")
         return 1 if stale else 0
     draw_losses()
+    draw_frontier()
     return 0
 
 

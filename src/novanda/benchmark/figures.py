@@ -9,18 +9,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 
 import numpy as np
 
-from novanda import datasets, metrics, pictures
+from novanda import metrics, pictures
 from novanda.benchmark.convergence import convergence
-from novanda.benchmark.groups import Group, group_runs, in_words
+from novanda.benchmark.groups import Group, group_runs, in_words, titled
 from novanda.benchmark.published import cifar10_auroc, system, table
 from novanda.benchmark.runs import Run, class_place, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated
+from novanda.benchmark.tables.frontier import marks
 from novanda.errors import DataError, InputError
-from novanda.pictures import Bar, Cost, Trace
+from novanda.pictures import Bar, Trace
 
 Say = Callable[[str], None]
 _TRACES = 6  # lines in one panel: more can not be told apart
@@ -71,7 +71,7 @@ def class_bars(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
                     continue
                 keys.append(run.key)
                 bars.append(Bar(run.normal_class, run.auroc, (low, high) if low < high else None, _published(run)))
-            panels[_titled(group, groups)] = bars
+            panels[titled(group, groups)] = bars
         if keys:
             yield Picture(
                 f"bars_{_file_name(data_set, protocol)}",
@@ -87,27 +87,16 @@ def class_bars(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
 def frontier_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
     """Mean AUROC against the core-minutes of training, a picture per data set of which every class was run."""
     for data_set in dict.fromkeys(run.data_set for run in runs):
-        known = datasets.named(data_set)
-        everything = group_runs([run for run in runs if run.data_set == data_set])
-        # A GPU's seconds are no core's: its runs stand where the same recipe was timed on a CPU, or are left out.
-        timed = {group.first.recipe: group.done for group in everything if not group.on_gpu and group.done}
-        groups = [
-            group
-            for group in everything
-            if known is not None and len(group.classes) == len(known.classes)
-            if not group.calibrated and not is_ablated(group) and group.protocol.startswith("protocol 2")
-            if group.first.recipe in timed
-        ]
-        marks = {_titled(group, groups): _cost(group, timed[group.first.recipe]) for group in groups}
-        if len(marks) > 1:
+        found = marks(runs, data_set)
+        if len(found) > 1:
             yield Picture(
                 f"frontier_{_file_name(data_set)}",
                 f"{data_set_title(data_set)}: AUROC against the cost of training",
                 "Mean AUROC over all classes, each against the rest, and the mean time that one core would take to "
                 "train a detector, scoring not counted. Hollow marks: lines that know only the time on the clock of a "
                 "machine that had other work. The dashed line joins what nothing cheaper reaches.",
-                tuple(run.key for group in groups for run in group.done),
-                pictures.png(pictures.frontier([Cost(label, *cost) for label, cost in marks.items()])),
+                tuple(run.key for group, _ in found for run in group.done),
+                pictures.png(pictures.frontier([mark for _, mark in found])),
             )
 
 
@@ -121,7 +110,7 @@ def roc_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
         for group in groups:
             for run in _one_a_class(group):
                 try:
-                    panels[run.normal_class][_titled(group, groups)] = metrics.roc_curve(*run.scores())
+                    panels[run.normal_class][titled(group, groups)] = metrics.roc_curve(*run.scores())
                 except (DataError, InputError) as error:
                     left_out(f"the ROC curve of {_named(run)}: {error}")
                     continue
@@ -147,7 +136,7 @@ def training_pictures(runs: Sequence[Run], left_out: Say) -> Iterator[Picture]:
         keys: list[str] = []
         for group in groups[:_METHODS]:
             shown = group.runs[:_TRACES]
-            rows[_titled(group, groups)] = [_trace(run) for run in shown]
+            rows[titled(group, groups)] = [_trace(run) for run in shown]
             keys += [run.key for run in shown]
         if rows:
             yield Picture(
@@ -252,16 +241,6 @@ def _one_a_class(group: Group) -> list[Run]:
     return [first[name] for name in group.classes]
 
 
-def _cost(group: Group, timed: Sequence[Run]) -> tuple[float, float, bool]:
-    """Mean core-minutes to train, by the timed runs, mean AUROC, and whether the minutes are an upper bound."""
-    busy = [(run.line.get("cpu_seconds") or {}).get("fit") for run in timed]
-    clock = [float(run.line["fit_seconds"]) * int(run.line["machine"].get("threads") or 1) for run in timed]
-    seconds = [clock[place] if each is None else float(each) for place, each in enumerate(busy)]
-    mean = group.mean(group.classes, len(group.classes)).value
-    assert mean is not None
-    return max(fmean(seconds), 0.1) / 60, mean, None in busy
-
-
 def _trace(run: Run) -> Trace:
     losses, aurocs = run.losses, run.aurocs()
     loss = convergence([value for _, value in losses])
@@ -293,13 +272,6 @@ def _published(run: Run) -> float | None:
     rows = [line["method"] for line in table("table3_cifar10_auc")]
     mine = [row for row in rows if system(row).method == run.method["name"]]
     return cifar10_auroc(mine[0], run.normal_class) if mine else None
-
-
-def _titled(group: Group, groups: Sequence[Group]) -> str:
-    """The method's title and epochs, for unlike budgets must not pass for like ones; numbered where these are alike."""
-    alike = [each for each in groups if (each.title, each.epochs) == (group.title, group.epochs)]
-    epochs = f", {group.epochs} epoch{'' if group.epochs == 1 else 's'}" if group.epochs else ""
-    return f"{group.title}{epochs}" + (f" ({alike.index(group) + 1})" if len(alike) > 1 else "")
 
 
 def _named(run: Run) -> str:

@@ -144,6 +144,13 @@ class Group:
         return _measured(statistics.fmean(map(statistics.fmean, by_class.values())), whole, runs, more)
 
 
+def titled(group: Group, groups: Sequence[Group]) -> str:
+    """The method's title and epochs, for unlike budgets must not pass for like ones; numbered where these are alike."""
+    alike = [each for each in groups if (each.title, each.epochs) == (group.title, group.epochs)]
+    epochs = f", {group.epochs} epoch{'' if group.epochs == 1 else 's'}" if group.epochs else ""
+    return f"{group.title}{epochs}" + (f" ({alike.index(group) + 1})" if len(alike) > 1 else "")
+
+
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Runs put together that differ in data set, class, seed and fold alone; those of a GPU in groups of their own.
 
