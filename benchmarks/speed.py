@@ -207,7 +207,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
         self.total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
