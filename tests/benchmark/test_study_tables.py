@@ -12,7 +12,7 @@ from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
 from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.benchmark.tables.table import Table
-from novanda.methods import NDA, PCA, RotNet
+from novanda.methods import NDA, PCA, NearestNeighbour, RotNet
 
 
 def _cell(name: str, method: Any, **fields: Any) -> Cell:
@@ -61,6 +61,23 @@ def test_false_alarms_come_with_their_interval() -> None:
     alarms = {rate: {"rate": 0.05, "low": 0.04, "high": 0.07} for rate in ("0.01", "0.05", "0.1")}
     (row,) = _rows(study.false_alarm_table([cell], {cell.key: {**_line(cell), "false_alarms": alarms}}))
     assert row == [PCA.title] + ["0.050 [0.040, 0.070]"] * 3
+
+
+def test_every_method_is_set_against_the_nearest_neighbour_on_the_cells_that_both_have() -> None:
+    there = ((PCA(), 0.7), (NearestNeighbour(), 0.6), (NDA(), 0.5), (RotNet(), None))
+    cells = [_cell(name, method) for name in ("airplane", "automobile") for method, _ in there]
+    results = {}
+    for cell, (_, value) in zip(cells, there * 2, strict=True):
+        if value is not None:
+            line = {**_line(cell, other=0.9, headline=value), "score": "headline", "score_seconds": 6.0}
+            results[cell.key] = {**line, "cpu_seconds": {"fit": 54.0, "score": None}}
+    lost = next(cell for cell in cells if cell.method == NDA() and cell.normal_class == "automobile")
+    results[lost.key] = {"key": lost.key, "error": "the loss is not finite"}
+    pca, neighbour, nda, rotnet = _rows(study.compared_table(cells, results))
+    assert pca == [PCA.title, "", "0.700", "0.700", "2 of 2", "1.0"]
+    assert neighbour[2:] == ["0.600", "0.600", "", "1.0"]
+    assert nda == [NDA.title, "100", "0.500", "failed", "0 of 1", "1.0"]
+    assert rotnet == [RotNet.title, "8", "not run", "not run", "", "not run"]
 
 
 @pytest.mark.parametrize("name", ["core", "norms"])

@@ -101,13 +101,13 @@ def test_what_was_not_run_and_what_is_not_built_are_told_apart() -> None:
     for row in found:
         if row["figures"].startswith("published"):
             unbuilt = published.system(row["method"]).method not in built
-            assert row["settings, budget, protocol"].startswith("not built yet") == unbuilt
+            assert row["settings, budget, protocol"].startswith("not built") == unbuilt
     measured = [row for row in found if row["figures"] == "not run"]
     assert {"Ours", "Neighbour", "OCSVM", "RotNet"} <= {row["method"] for row in measured}
     for row in measured:
         assert {row[name] for name in (*CIFAR10, "mean")} == {"not run"}
     (unknown,) = (row for row in found if row["method"] == "AE-EN")
-    assert unknown["settings, budget, protocol"] == "not built yet; source unknown"
+    assert unknown["settings, budget, protocol"] == "not built: no source is known so the row can not be reproduced"
 
 
 def test_the_mean_is_over_all_ten_classes_or_there_is_none() -> None:

@@ -107,7 +107,7 @@ def _side_by_side(
     for line in lines:
         system = published.system(line["method"])
         built = system.method is not None and method_named(system.method) is not None
-        state = "" if built else "not built yet" if not system.remark else f"not built yet; {system.remark}"
+        state = "" if built else f"not built: {system.remark or 'no method is named for it'}"
         rows.append((text(system.row), text(f"published {line['year']}"), text(state), text(""), *published_row(line)))
         ours = [group for group in groups if group.method == system.method and _has(group, system.score)]
         rows += [

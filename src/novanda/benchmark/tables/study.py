@@ -12,6 +12,7 @@ from novanda.benchmark.cells import Cell
 from novanda.benchmark.published import cifar10_auroc
 from novanda.benchmark.tables.everything import interval
 from novanda.benchmark.tables.table import FAILED, MISSING, Table
+from novanda.methods import NearestNeighbour
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -103,6 +104,38 @@ def false_alarm_table(cells: Sequence[Cell], results: Results) -> Table:
     )
 
 
+def compared_table(cells: Sequence[Cell], results: Results) -> Table:
+    """Every method on the same few classes: its AUROC, on how many it is above the pixels' nearest neighbour, cost."""
+    columns = {(cell.data_set, cell.normal_class): class_name(cell) for cell in cells}
+    floors = {
+        (cell.data_set, cell.normal_class): results[cell.key]["auroc"][results[cell.key]["score"]]
+        for cell in cells
+        if cell.method.name == NearestNeighbour.name and "auroc" in results.get(cell.key, {})
+    }
+    rows = []
+    for name in dict.fromkeys(cell.method.name for cell in cells):
+        mine = {(cell.data_set, cell.normal_class): cell for cell in cells if cell.method.name == name}
+        lines = {place: results[c.key] for place, c in mine.items() if "auroc" in results.get(c.key, {})}
+        values = {place: line["auroc"][line["score"]] for place, line in lines.items()}
+        epochs = [str(cell.training.filled(cell.method.training).epochs) for cell in mine.values() if cell.learns]
+        thinned = all(cell.protocol.endswith("_thinned") for cell in mine.values())
+        against = [values[place] > floors[place] for place in values if place in floors]
+        rows.append(
+            (
+                methods.get(name).title + (", every 9th novelty" if thinned else ""),
+                " or ".join(dict.fromkeys(epochs)),
+                *(
+                    f"{values[p]:.3f}" if p in values else FAILED if "error" in _line(mine[p], results) else MISSING
+                    for p in columns
+                ),
+                f"{sum(against)} of {len(against)}" if against and name != NearestNeighbour.name else "",
+                f"{max(_minutes(line) for line in lines.values()):.1f}" if lines else MISSING,
+            )
+        )
+    header = ("method", "epochs", *columns.values(), "above the nearest neighbour", "core-minutes, at most")
+    return Table.of_texts("compared", "Every method on the same classes", header, rows)
+
+
 def class_name(cell: Cell) -> str:
     """How a table calls a cell's data: "CIFAR-10 airplane"."""
     return f"{datasets.get(cell.data_set).title} {cell.normal_class}"
@@ -115,6 +148,16 @@ def _auroc(cell: Cell | None, results: Results, score: str | None = None) -> str
         return FAILED
     found: Mapping[str, float] = results[cell.key]["auroc"]
     return f"{found[score or next(iter(found))]:.3f}"
+
+
+def _line(cell: Cell, results: Results) -> Mapping[str, Any]:
+    return results.get(cell.key, {})
+
+
+def _minutes(line: Mapping[str, Any]) -> float:
+    """Of one core, to train and to score: processor time, or the clock's in lines that have no other."""
+    used = line.get("cpu_seconds") or {}
+    return sum(float(used.get(part) or line[f"{part}_seconds"]) for part in ("fit", "score")) / 60
 
 
 def _seconds(cell: Cell, results: Results) -> str:
