@@ -13,12 +13,14 @@ from pathlib import Path
 
 from novanda import pictures
 from novanda.benchmark import face_cells
+from novanda.benchmark.figures import training_pictures
 from novanda.benchmark.results import read_results
 from novanda.benchmark.runs import read_runs
 from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.convergence import figure6
 from novanda.benchmark.tables.faces import table6
 from novanda.benchmark.tables.flagship import alarms_table, flagship_table, parts_table, sets_table
 from novanda.benchmark.tables.frontier import frontier_table, marks
@@ -28,6 +30,7 @@ from novanda.benchmark.tables.sound_speed import sound_facts, sound_table
 from novanda.benchmark.tables.sounds import esc10, esc10_means, table5
 from novanda.benchmark.tables.speed import speed_facts, speed_table
 from novanda.benchmark.tables.video import video_facts, video_table
+from novanda.checkpoint import written_atomically
 from novanda.methods import METHODS
 from novanda.training import Epoch
 
@@ -41,7 +44,8 @@ TABLES = {  # name in the page: what makes it, and the study whose cells it show
     "norms": (study.norms_table, "norms"),
 }
 PAPER = {  # of every folder's lines
-    each.__name__: each for each in (table1, table2, negatives_grid, table3, table4, table5, esc10, esc10_means)
+    each.__name__: each
+    for each in (table1, table2, negatives_grid, table3, table4, table5, figure6, esc10, esc10_means)
 }
 PAGES = ("results", "paper", "benchmark", "service", "flagship", "sound", "video")
 LATEST = {  # a file whose last line is shown, and what makes its table and its facts
@@ -131,6 +135,15 @@ def draw_frontier() -> None:
         pictures.save(pictures.frontier(found), ROOT / "docs/pictures/frontier.png")
 
 
+def draw_figure6() -> None:
+    """docs/pictures/figure6.png: the curves of the cells of Figure 6 that have finished."""
+    cells = {cell.key for cell in STUDIES["figure6"]()}
+    found = [run for run in read_runs([ROOT / "benchmarks/figures"]) if run.key in cells]
+    for picture in training_pictures(found, left_out=lambda _: None):
+        with written_atomically(ROOT / "docs/pictures/figure6.png") as file:
+            file.write(picture.png)
+
+
 def main() -> int:
     """Write, or with --check compare."""
     stale = []
@@ -146,6 +159,7 @@ def main() -> int:
         return 1 if stale else 0
     draw_losses()
     draw_frontier()
+    draw_figure6()
     return 0
 
 

@@ -11,13 +11,14 @@ from novanda.benchmark.groups import Group, group_runs
 from novanda.benchmark.runs import Run, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated, negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import class_tables, table3, table4
+from novanda.benchmark.tables.convergence import figure6
 from novanda.benchmark.tables.sounds import esc10, table5
 from novanda.benchmark.tables.table import Entry, Table, text
 
 
 def every_table(runs: Sequence[Run]) -> list[Table]:
     """The tables of a report: the paper's always, for what was not run is a finding; others where they have a row."""
-    more = (esc10(runs), false_alarms(runs), all_scores(runs), all_runs(runs))
+    more = (figure6(runs), esc10(runs), false_alarms(runs), all_scores(runs), all_runs(runs))
     papers = [table1(runs), table2(runs), negatives_grid(runs), table3(runs), table4(runs), table5(runs)]
     return [*papers, *class_tables(runs), *(table for table in more if table.rows)]
 
