@@ -99,6 +99,7 @@ def test_the_list_of_methods_has_all_of_them() -> None:
     assert [row[0].text.split("]")[0][1:] for row in table.rows] == [kind.title for kind in METHODS]
     by_name = {row[0].text: row for row in table.rows}
     assert by_name["[RotNet](rotnet.md)"][2].kind == "missing", "two of ten classes are no mean"
+    assert [entry.text for entry in by_name["[RotNet](rotnet.md)"][4:]] == ["7,654,321", "2.5", "123", "55"]
 
 
 def test_the_list_says_whose_mean_is_of_fewer_novelties_or_of_a_gpu() -> None:

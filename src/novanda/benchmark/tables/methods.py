@@ -19,6 +19,7 @@ from novanda.method import Method
 from novanda.methods import METHODS, NearestNeighbour
 
 _NAMED = 6  # classes that are named one by one; of more only their number is told
+_SCORING_ADDS = "multiply-adds to score an image, millions"
 _PAPER = {"cifar10": ("table3_cifar10_auc", "mean"), "mnist": ("table4_mean_auc", "mnist")}
 _PAPER |= {"fashion_mnist": ("table4_mean_auc", "fmnist"), "coil100": ("table4_mean_auc", "coil100")}
 
@@ -115,7 +116,7 @@ def against_nearest_neighbour(kind: type[Method], runs: Sequence[Run]) -> str:
 def methods_index(runs: Sequence[Run], line: Mapping[str, Any] | None) -> Table:
     """Every method in one line: its idea, its mean on CIFAR-10 where all ten classes were run, its cost."""
     cifar = [run for run in runs if run.data_set == "cifar10"]
-    costs_of = ("parameters", "training, images/s", "scoring, images/s")
+    costs_of = ("parameters", _SCORING_ADDS, "training, images/s", "scoring, images/s")
     rows = []
     for kind in METHODS:
         whole = [group for group in _groups(kind, cifar) if len(group.classes) == 10]
@@ -136,9 +137,7 @@ def methods_index(runs: Sequence[Run], line: Mapping[str, Any] | None) -> Table:
         "idea",
         "CIFAR-10 mean AUROC",
         "epochs",
-        "parameters",
-        "training, images/s",
-        "scoring, images/s",
+        *costs_of,
     )
     return Table("methods", "Every method", header, tuple(rows), words=2)
 
@@ -190,7 +189,7 @@ def _costs(kind: type[Method], line: Mapping[str, Any] | None) -> dict[str, str]
     costs = {}
     if size is not None:
         costs["parameters"] = f"{size['parameters']:,}"
-        costs["multiply-adds to score an image, millions"] = f"{size['scoring_multiply_adds'] / 1e6:,.1f}"
+        costs[_SCORING_ADDS] = f"{size['scoring_multiply_adds'] / 1e6:,.1f}"
         if training is not None:
             adds = training["step_gflop"] * 1e9 / 2 / line["sizes"]["batch_size"]
             costs["multiply-adds to train on an image once, millions"] = f"{adds / 1e6:,.1f}"
