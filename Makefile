@@ -83,7 +83,8 @@ results: $(READY)
 	for study in gallery figure4 figure6; do $(BENCH) $$study --out benchmarks/figures --jobs 2 || exit $$?; done
 	$(BENCH) table4 --out benchmarks/table4 --jobs 2
 	$(BENCH) flagship --out benchmarks/flagship --jobs 2
-	$(BENCH) compared --out benchmarks/compared --jobs 2
+	$(BENCH) compared --out benchmarks/compared --jobs 2 \
+	  --reuse benchmarks/core,benchmarks/table3,benchmarks/table4,benchmarks/flagship
 	$(BENCH) esc10 --out benchmarks/esc10 --jobs 2
 	$(BENCH) table3 --methods nda --budget authors --out benchmarks/table3 --jobs 2
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from novanda.benchmark.cells import Cell
+from novanda.benchmark.results import append_result, read_results
 from novanda.cli import main
 from novanda.commands import benching
 from novanda.errors import Interrupted
@@ -14,6 +15,7 @@ from novanda.methods import PCA, NearestNeighbour
 
 CELLS = """
 from novanda.benchmark.cells import Cell
+from novanda.benchmark.results import append_result, read_results
 from novanda.methods import PCA, NearestNeighbour
 
 def cell(method, seed=0):
@@ -67,6 +69,30 @@ def test_somebody_elses_lines_beside_ours_do_no_harm(
         (tmp_path / name / "results.jsonl").write_text(content)
     assert bench("--spec", spec, "--out", tmp_path / "r", "--dry-run") == 0
     assert capsys.readouterr().err == "3 to run; 3 of a method that has no line yet\n"
+
+
+def test_what_another_folder_has_finished_is_copied_and_not_run_again(
+    spec: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, out = tmp_path / "first", tmp_path / "r"
+    assert bench("--spec", spec, "--out", first, "--data-root", root, "--methods", "pca") == 0
+    lines = read_results(first / "results.jsonl")
+    lost = next(iter(lines))
+    (first / "scores" / f"{lost}.npz").unlink()
+    other = {**lines[lost], "key": "another", "cell": {**lines[lost]["cell"], "seed": 9}}
+    append_result(first / "results.jsonl", other)
+    capsys.readouterr()
+    assert bench("--spec", spec, "--out", out, "--data-root", root, "--reuse", first) == 0
+    said = capsys.readouterr().err.splitlines()
+    # Of the two that had finished one has no scores any more, and the third was never run.
+    assert said[:2] == [f"1 finished cell copied from {first}", "3 cells, 1 done before, 2 to run"]
+    (kept,) = set(lines) - {lost}
+    copied = read_results(out / "results.jsonl")
+    assert copied[kept] == lines[kept]
+    assert "another" not in copied
+    assert (out / "scores" / f"{kept}.npz").read_bytes() == (first / "scores" / f"{kept}.npz").read_bytes()
+    assert bench("--spec", spec, "--out", out, "--data-root", root, "--reuse", tmp_path) == 2
+    assert "holds no results.jsonl" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on_with_bench(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from novanda.checkpoint import written_atomically
 from novanda.errors import DataError
 
 
@@ -44,6 +45,32 @@ def append_result(path: Path, result: Mapping[str, Any]) -> None:
         file.write(json.dumps(result, allow_nan=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def take_over(keys: Collection[str], sources: Iterable[Path], out: Path) -> int:
+    """Copy finished lines of these cells, with the arrays beside them, from other folders; how many were new to `out`.
+
+    A line whose raw scores are gone stays where it is: the cell is run again.
+
+    Raises:
+        DataError: a source holds no result lines.
+    """
+    done = {key for key, line in read_results(out / "results.jsonl").items() if "error" not in line}
+    before = len(done)
+    for source in sources:
+        if not (source / "results.jsonl").is_file():
+            raise DataError(f"{source} holds no results.jsonl; give a folder that `novanda bench` wrote to")
+        for key, line in read_results(source / "results.jsonl").items():
+            if key not in keys or key in done or "error" in line or not (source / "scores" / f"{key}.npz").is_file():
+                continue
+            for kind in ("scores", "kept"):
+                arrays = source / kind / f"{key}.npz"
+                if arrays.is_file():
+                    with written_atomically(out / kind / arrays.name) as file:
+                        file.write(arrays.read_bytes())
+            append_result(out / "results.jsonl", line)
+            done.add(key)
+    return len(done) - before
 
 
 def _end_of_last_line(file: Any) -> int:

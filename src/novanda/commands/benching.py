@@ -34,6 +34,7 @@ def bench(
     epochs: Annotated[int | None, argument(metavar="N")] = None,
     spec: Annotated[Path | None, argument(metavar="FILE.py")] = None,
     only: Annotated[str | None, argument(metavar="PATTERN")] = None,
+    reuse: Annotated[str | None, argument(metavar="FOLDER,FOLDER")] = None,
     dry_run: bool = False,
     jobs: int = 1,
     engine: Literal["joblib", "ray"] = "joblib",
@@ -56,6 +57,7 @@ def bench(
         spec: in place of a study: a Python file of yours that sets `cells` to a list of
             novanda.benchmark.cells.Cell. It is run, so it must be your own.
         only: run the cells whose line in --dry-run matches this regular expression.
+        reuse: other results' folders: a line of theirs for one of these cells is copied, and the cell not run again.
         dry_run: list the cells, say how long they may take, and run none.
         jobs: cells run at a time.
         engine: "joblib": processes of this machine; "ray": tasks on a Ray cluster.
@@ -66,6 +68,7 @@ def bench(
     """
     from novanda import datasets
     from novanda.benchmark.engines import run_cells
+    from novanda.benchmark.results import take_over
     from novanda.benchmark.studies import chosen
 
     if jobs < 1:
@@ -73,8 +76,10 @@ def bench(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out is a folder here, for result lines and raw scores")
     if study == benching_faces.STUDY and spec is None:
-        if classes or data_sets or jobs > 1 or engine != "joblib" or address:
-            raise InputError("table6 has two data sets and no classes, and runs one cell at a time, in this process")
+        if classes or data_sets or jobs > 1 or engine != "joblib" or address or reuse:
+            raise InputError(
+                "table6 has two data sets, no classes, lines of its own, and runs one cell at a time, in this process"
+            )
         return benching_faces.bench_faces(
             benching_faces.Asked(
                 out,
@@ -103,6 +108,9 @@ def bench(
         raise InputError("no cell matches; --dry-run without --only, --methods and --classes shows them all")
     if dry_run:
         return _list(cells, out, jobs)
+    if reuse is not None:
+        taken = take_over({cell.key for cell in cells}, map(Path, _split(reuse)), out)
+        say(f"{taken} finished {'cell' if taken == 1 else 'cells'} copied from {reuse}")
     root = datasets.find_root(data_root)
     try:
         with _live_table(cells) as watch:
