@@ -2,7 +2,17 @@
 
 from novanda.inspection.images import Inspection, inspect
 from novanda.inspection.sounds import SoundInspection, inspect_sounds
+from novanda.inspection.surveys import Inspected
 from novanda.inspection.videos import VideoInspection, inspect_videos
 from novanda.inspection.words import Spread
 
-__all__ = ["Inspection", "SoundInspection", "Spread", "VideoInspection", "inspect", "inspect_sounds", "inspect_videos"]
+__all__ = [
+    "Inspected",
+    "Inspection",
+    "SoundInspection",
+    "Spread",
+    "VideoInspection",
+    "inspect",
+    "inspect_sounds",
+    "inspect_videos",
+]

@@ -4,61 +4,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from novanda.errors import DataError
-from novanda.inspection.surveys import comparison_lines, survey
-from novanda.inspection.words import Spread, copies_in_words, counts_in_words, summed
+from novanda.inspection.surveys import Inspected, common, survey
+from novanda.inspection.words import Spread, counts_in_words, summed
 from novanda.sources.decoding import GRAY_MODES, decode_fully, pixel_digest
 from novanda.sources.finding import PathLike, find_images
 
 FEW_IMAGES = 50
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What `inspect` found.
+@dataclass(frozen=True, kw_only=True)
+class Inspection(Inspected):
+    """What `inspect` found: beside what every inspection does (`Inspected`), of images.
 
     Attributes:
-        files, readable: how many image files there are, and how many of them can be decoded.
-        layout, note: how the folder was understood (see `find_images`).
         formats, modes: how many readable files have each; modes are Pillow's (L gray, RGB, P palette ...).
         height, width: their spread over the readable images; None if there is none.
         common_sizes: the five most common (height, width, count).
         several_frames: files with more than one frame or page.
-        broken: why each broken file can not be read.
-        duplicates: groups of files whose decoded pixels are the same.
-        against_files, against_broken: the same of the other folder, if one was given.
-        leaks: (file of the other folder, file here) with the same decoded pixels.
-        warnings: sentences for a person.
     """
 
-    files: int
-    readable: int
-    layout: str
-    note: str
+    same: ClassVar[str] = "same pixels"
+    called: ClassVar[str] = "files"
+
     formats: dict[str, int]
     modes: dict[str, int]
     height: Spread | None
     width: Spread | None
     common_sizes: tuple[tuple[int, int, int], ...]
     several_frames: int
-    broken: dict[str, str]
-    duplicates: tuple[tuple[str, ...], ...]
-    against_files: int
-    against_broken: dict[str, str]
-    leaks: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """For the terminal: a fact a line, long lists cut short."""
-        lines = [f"{self.files:,} image files, {self.readable:,} readable", self.note]
+    def facts(self) -> list[str]:
+        """Their number, formats, modes and sizes."""
+        lines = [f"{self.files:,} image files, {self.readable:,} readable"]
         if self.height and self.width:
             lines += [
                 f"formats: {counts_in_words(self.formats)}; modes: {counts_in_words(self.modes)}",
@@ -67,8 +49,7 @@ class Inspection:
             ]
         if self.several_frames:
             lines.append(f"{self.several_frames:,} files have several frames or pages; the first is read")
-        lines += comparison_lines(self, "same pixels", "files")
-        return lines + [f"warning: {warning}" for warning in self.warnings]
+        return lines
 
 
 @dataclass(frozen=True)
@@ -101,24 +82,14 @@ def inspect(
     seen = survey(_look_at_one, found.files, others, workers, progress)
     sizes = Counter(look.size for look in seen.looks.values())
     modes = summed((look.mode, 1) for look in seen.looks.values())
-    warnings = _warnings(sizes, modes, len(seen.broken))
     return Inspection(
-        files=len(found.files),
-        readable=len(seen.looks),
-        layout=found.layout,
-        note=found.note,
+        **common(found, seen, "images", _warnings(sizes, modes, len(seen.broken))),
         formats=summed((look.format, 1) for look in seen.looks.values()),
         modes=modes,
         height=_spread_of(sizes, 0),
         width=_spread_of(sizes, 1),
         common_sizes=tuple((*size, count) for size, count in sorted(sizes.items(), key=lambda it: (-it[1], it[0]))[:5]),
         several_frames=sum(look.several_frames for look in seen.looks.values()),
-        broken=seen.broken,
-        duplicates=seen.duplicates,
-        against_files=seen.against_files,
-        against_broken=seen.against_broken,
-        leaks=seen.leaks,
-        warnings=(*warnings, *copies_in_words("images", seen.duplicates, seen.leaks)),
     )
 
 

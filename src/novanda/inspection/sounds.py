@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from novanda.errors import DataError
-from novanda.inspection.surveys import comparison_lines, survey
-from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, few_in_words, summed
+from novanda.inspection.surveys import Inspected, common, survey
+from novanda.inspection.words import Spread, counts_in_words, cut, few_in_words, summed
 from novanda.recordings import AudioForm
 from novanda.sources.finding import PathLike, find_sounds
 from novanda.sources.tapes import Tape
@@ -24,28 +24,21 @@ FULL = 0.99
 _MUCH_SILENCE, _MUCH_CLIPPING = 0.5, 1e-4  # shares from which a file is named
 
 
-@dataclass(frozen=True)
-class SoundInspection:
-    """What `inspect_sounds` found.
+@dataclass(frozen=True, kw_only=True)
+class SoundInspection(Inspected):
+    """What `inspect_sounds` found: beside what every inspection does (`Inspected`), of sounds, decoded whole.
 
     Attributes:
-        files, readable: how many sound files there are, and how many of them can be decoded whole.
-        layout, note: how the folder was understood (see `find_sounds`).
         formats, rates, channels: how many readable files have each; by what they hold, whatever their names.
         seconds: the spread of their lengths; None if there is none.
         hours: of all together.
         silent: files that are silent (below -80 dB) at least half of the time: the share.
         clipped: files of which at least one sample in 10,000 is clipped: the share.
-        broken: why each broken file can not be read.
-        duplicates: groups of files whose decoded samples are the same.
-        against_files, against_broken, leaks: as for images.
-        warnings: sentences for a person.
     """
 
-    files: int
-    readable: int
-    layout: str
-    note: str
+    same: ClassVar[str] = "same samples"
+    called: ClassVar[str] = "files"
+
     formats: dict[str, int]
     rates: dict[str, int]
     channels: dict[str, int]
@@ -53,20 +46,10 @@ class SoundInspection:
     hours: float
     silent: dict[str, float]
     clipped: dict[str, float]
-    broken: dict[str, str]
-    duplicates: tuple[tuple[str, ...], ...]
-    against_files: int
-    against_broken: dict[str, str]
-    leaks: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """For the terminal: a fact a line, long lists cut short."""
-        lines = [f"{self.files:,} sound files, {self.readable:,} readable, {self.hours:.3g} hours", self.note]
+    def facts(self) -> list[str]:
+        """Their number and hours, formats, lengths, silence, clipping."""
+        lines = [f"{self.files:,} sound files, {self.readable:,} readable, {self.hours:.3g} hours"]
         if self.seconds:
             lines += [
                 f"formats: {counts_in_words(self.formats)}; rates: {counts_in_words(self.rates)}; "
@@ -74,9 +57,7 @@ class SoundInspection:
                 f"length {self.seconds} s (least, median, greatest)",
             ]
         lines += cut("silent", [f"{path}: {share:.0%} of the time" for path, share in self.silent.items()])
-        lines += cut("clipped", [f"{path}: {share:.3%} of the samples" for path, share in self.clipped.items()])
-        lines += comparison_lines(self, "same samples", "files")
-        return lines + [f"warning: {warning}" for warning in self.warnings]
+        return lines + cut("clipped", [f"{path}: {share:.3%} of the samples" for path, share in self.clipped.items()])
 
 
 @dataclass(frozen=True)
@@ -112,15 +93,8 @@ def inspect_sounds(
     heard = seen.looks
     silent = {path: one.silent for path, one in heard.items() if one.silent >= _MUCH_SILENCE}
     clipped = {path: one.clipped for path, one in heard.items() if one.clipped >= _MUCH_CLIPPING}
-    warnings = [
-        *_warnings(heard, seen.broken, silent, clipped),
-        *copies_in_words("sounds", seen.duplicates, seen.leaks),
-    ]
     return SoundInspection(
-        files=len(found.files),
-        readable=len(heard),
-        layout=found.layout,
-        note=found.note,
+        **common(found, seen, "sounds", _warnings(heard, seen.broken, silent, clipped)),
         formats=summed((one.format, 1) for one in heard.values()),
         rates=summed((f"{one.rate} Hz", 1) for one in heard.values()),
         channels=summed((str(one.channels), 1) for one in heard.values()),
@@ -128,12 +102,6 @@ def inspect_sounds(
         hours=sum(one.seconds for one in heard.values()) / 3600,
         silent=silent,
         clipped=clipped,
-        broken=seen.broken,
-        duplicates=seen.duplicates,
-        against_files=seen.against_files,
-        against_broken=seen.against_broken,
-        leaks=seen.leaks,
-        warnings=tuple(warnings),
     )
 
 

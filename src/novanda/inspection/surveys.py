@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 from novanda.errors import DataError
-from novanda.inspection.words import cut
+from novanda.inspection.words import copies_in_words, cut
+from novanda.sources.finding import FoundFiles
 from novanda.sources.parallel import in_threads
 
 
@@ -80,47 +82,69 @@ def _looks(
     return looks, broken
 
 
-class Compared(Protocol):
-    """Those fields of an inspection that every kind of file has."""
+@dataclass(frozen=True, kw_only=True)
+class Inspected(ABC):
+    """What every inspection finds, whatever the files hold.
 
-    @property
-    def broken(self) -> dict[str, str]:
-        """Why each broken file can not be read."""
-        ...
-
-    @property
-    def duplicates(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of files that hold the same."""
-        ...
-
-    @property
-    def against_files(self) -> int:
-        """How many files they were compared with."""
-        ...
-
-    @property
-    def against_broken(self) -> dict[str, str]:
-        """Why some of those can not be read."""
-        ...
-
-    @property
-    def leaks(self) -> tuple[tuple[str, str], ...]:
-        """(file of those, file here) that hold the same."""
-        ...
-
-
-def comparison_lines(found: Compared, same: str, what: str) -> list[str]:
-    """For the terminal: what is broken, what is there twice, what leaks.
-
-    Args:
-        same: what two copies have in common, such as "same pixels".
-        what: the files are called, such as "clips".
+    Attributes:
+        files, readable: how many files of that kind there are, and how many of them can be decoded.
+        layout, note: how the folder was understood (see `find_images`, `find_sounds`, `find_videos`).
+        broken: why each broken file can not be read.
+        duplicates: groups of files that hold the same.
+        against_files, against_broken: how many files they were compared with, and why some of those can not be read.
+        leaks: (file of those, file here) that hold the same.
+        warnings: sentences for a person.
     """
-    lines = cut("broken", [f"{path}: {why}" for path, why in found.broken.items()])
-    lines += cut(same, [" = ".join(group) for group in found.duplicates])
-    if found.against_files:
-        lines += cut("broken", [f"{path}: {why}" for path, why in found.against_broken.items()])
-        lines += cut("leaks", [f"{other} = {here}" for other, here in found.leaks])
-        if not found.leaks:
-            lines.append(f"no leaks among {found.against_files:,} other {what}")
-    return lines
+
+    same: ClassVar[str]
+    """What two copies have in common, such as "same pixels"."""
+    called: ClassVar[str]
+    """What the files are called, such as "clips"."""
+
+    files: int
+    readable: int
+    layout: str
+    note: str
+    broken: dict[str, str]
+    duplicates: tuple[tuple[str, ...], ...]
+    against_files: int
+    against_broken: dict[str, str]
+    leaks: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For the terminal: a fact a line, long lists cut short."""
+        counted, *facts = self.facts()
+        lines = [counted, self.note, *facts]
+        lines += cut("broken", [f"{path}: {why}" for path, why in self.broken.items()])
+        lines += cut(self.same, [" = ".join(group) for group in self.duplicates])
+        if self.against_files:
+            lines += cut("broken", [f"{path}: {why}" for path, why in self.against_broken.items()])
+            lines += cut("leaks", [f"{other} = {here}" for other, here in self.leaks])
+            if not self.leaks:
+                lines.append(f"no leaks among {self.against_files:,} other {self.called}")
+        return lines + [f"warning: {warning}" for warning in self.warnings]
+
+    @abstractmethod
+    def facts(self) -> list[str]:
+        """How many there are, then what is special to this kind of file, a line each."""
+
+
+def common(found: FoundFiles, seen: Survey[Kept], kind: str, warnings: Iterable[str]) -> dict[str, Any]:
+    """The fields of `Inspected`, of a folder and what was seen in it; `kind` is what they are called, as "sounds"."""
+    return {
+        "files": len(found.files),
+        "readable": len(seen.looks),
+        "layout": found.layout,
+        "note": found.note,
+        "broken": seen.broken,
+        "duplicates": seen.duplicates,
+        "against_files": seen.against_files,
+        "against_broken": seen.against_broken,
+        "leaks": seen.leaks,
+        "warnings": (*warnings, *copies_in_words(kind, seen.duplicates, seen.leaks)),
+    }

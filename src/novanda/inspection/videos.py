@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from novanda.errors import DataError
-from novanda.inspection.surveys import comparison_lines, survey
-from novanda.inspection.words import Spread, copies_in_words, counts_in_words, cut, few_in_words, summed
+from novanda.inspection.surveys import Inspected, common, survey
+from novanda.inspection.words import Spread, counts_in_words, cut, few_in_words, summed
 from novanda.recordings import VideoForm
 from novanda.sources.clips import Clip
 from novanda.sources.finding import PathLike, find_videos
@@ -21,29 +21,22 @@ _MUCH_STILL = 0.5  # the share of frames that repeat the one before, from which 
 _GAP = 3.0  # intervals between two frames, from which there is a gap
 
 
-@dataclass(frozen=True)
-class VideoInspection:
-    """What `inspect_videos` found.
+@dataclass(frozen=True, kw_only=True)
+class VideoInspection(Inspected):
+    """What `inspect_videos` found: beside what every inspection does (`Inspected`), of clips, decoded whole.
 
     Attributes:
-        files, readable: how many clips there are, and how many of them can be decoded whole.
-        layout, note: how the folder was understood (see `find_videos`).
         containers, sizes: how many readable clips have each; containers by what they hold, whatever their names.
         rates: the spread of their frames a second, as counted; None if there is none.
         seconds: the spread of their lengths, likewise.
         minutes: of all together.
         still: clips of which at least half of the frames repeat the one before to the last bit: the share.
         gaps: clips with frames more than 0.3 s apart: the longest time without one, in seconds.
-        broken: why each broken clip can not be read.
-        duplicates: groups of clips whose files are the same.
-        against_files, against_broken, leaks: as for images.
-        warnings: sentences for a person.
     """
 
-    files: int
-    readable: int
-    layout: str
-    note: str
+    same: ClassVar[str] = "same file"
+    called: ClassVar[str] = "clips"
+
     containers: dict[str, int]
     sizes: dict[str, int]
     rates: Spread | None
@@ -51,29 +44,17 @@ class VideoInspection:
     minutes: float
     still: dict[str, float]
     gaps: dict[str, float]
-    broken: dict[str, str]
-    duplicates: tuple[tuple[str, ...], ...]
-    against_files: int
-    against_broken: dict[str, str]
-    leaks: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """For the terminal: a fact a line, long lists cut short."""
-        lines = [f"{self.files:,} clips, {self.readable:,} readable, {self.minutes:.3g} minutes", self.note]
+    def facts(self) -> list[str]:
+        """Their number and minutes, containers, sizes, rates, stillness, gaps."""
+        lines = [f"{self.files:,} clips, {self.readable:,} readable, {self.minutes:.3g} minutes"]
         if self.seconds:
             lines += [
                 f"formats: {counts_in_words(self.containers)}; sizes: {counts_in_words(self.sizes)}",
                 f"length {self.seconds} s, {self.rates} frames a second (least, median, greatest)",
             ]
         lines += cut("still", [f"{path}: {share:.0%} of the frames" for path, share in self.still.items()])
-        lines += cut("gaps", [f"{path}: {seconds:.2f} s without a frame" for path, seconds in self.gaps.items()])
-        lines += comparison_lines(self, "same file", "clips")
-        return lines + [f"warning: {warning}" for warning in self.warnings]
+        return lines + cut("gaps", [f"{path}: {seconds:.2f} s without a frame" for path, seconds in self.gaps.items()])
 
 
 @dataclass(frozen=True)
@@ -108,10 +89,7 @@ def inspect_videos(
     compared = survey(_watch_one, found.files, others, workers, progress)
     seen = compared.looks
     return VideoInspection(
-        files=len(found.files),
-        readable=len(seen),
-        layout=found.layout,
-        note=found.note,
+        **common(found, compared, "clips", _warnings(seen, compared.broken)),
         containers=summed((one.container, 1) for one in seen.values()),
         sizes=summed((one.size, 1) for one in seen.values()),
         rates=Spread.of(round(one.rate, 2) for one in seen.values()),
@@ -119,15 +97,6 @@ def inspect_videos(
         minutes=sum(one.seconds for one in seen.values()) / 60,
         still={path: one.still for path, one in seen.items() if one.still >= _MUCH_STILL},
         gaps={path: one.gap for path, one in seen.items() if one.gap > _GAP * VideoForm().interval},
-        broken=compared.broken,
-        duplicates=compared.duplicates,
-        against_files=compared.against_files,
-        against_broken=compared.against_broken,
-        leaks=compared.leaks,
-        warnings=(
-            *_warnings(seen, compared.broken),
-            *copies_in_words("clips", compared.duplicates, compared.leaks),
-        ),
     )
 
 
