@@ -12,7 +12,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-_CHUNK = 2**24  # values of the distance matrix computed at once: 64 MiB
+_CHUNK = 2**24  # values computed at once, of the distance matrix or of the nearest samples' features: 64 MiB
 _RAREST = 0.01  # of the largest deviation: a feature that varies less counts as if it varied that much
 
 
@@ -29,7 +29,8 @@ def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tens
     results = []
     # An exported graph knows no batch size to cut by; whoever runs it chooses one.
     whole = torch.compiler.is_exporting()
-    for part in (queries,) if whole else torch.split(queries, max(1, _CHUNK // len(bank))):
+    rows = max(1, _CHUNK // max(len(bank), (count + 1) * bank.shape[1]))
+    for part in (queries,) if whole else torch.split(queries, rows):
         products = torch.addmm(squares, part - mean, centred.T, alpha=-2.0)
         nearest = products.topk(min(count + 1, len(bank)), largest=False).indices
         direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()

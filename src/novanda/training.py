@@ -54,9 +54,8 @@ class Epoch:
 def resolve_device(training: Training) -> torch.device:
     """The device that `Training.device` means here; InputError where it is not present."""
     if training.device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+        # Not Apple's "mps" unless it is asked for by name: it has no float64, and nobody has run novanda on it.
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(training.device)
         if device.type not in ("cpu", "cuda", "mps"):
@@ -66,7 +65,7 @@ def resolve_device(training: Training) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"Training.device must be 'auto', 'cpu', 'cuda', 'cuda:1' or the like, or 'mps', and present here; got "
-            f"{training.device!r}: {reason}. 'auto' takes a GPU where there is one"
+            f"{training.device!r}: {reason}. 'auto' takes a CUDA GPU where there is one"
         ) from error
     return device
 

@@ -210,6 +210,14 @@ def test_it_learns() -> None:
     assert np.median(detector.novelty_score(ramps[64:])) < np.median(detector.novelty_score(across))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("encoding", 0.0), ("encoding", 1.0), ("feature_weight", 1.5), ("search_rate", 0.0)]
+)
+def test_shares_and_rates_have_bounds(field: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"AnoGAN.{field} must be .*; got {value}"):
+        AnoGAN(**{field: value})  # type: ignore[arg-type]  # one field by its name
+
+
 @pytest.mark.parametrize("steps", [0, 10_001])
 def test_a_search_has_a_bound(steps: int) -> None:
     with pytest.raises(InputError, match=r"AnoGAN.search_steps must be 1 to 10000; got"):

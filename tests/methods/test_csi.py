@@ -101,13 +101,20 @@ def test_the_bank_is_of_evenly_spaced_normals() -> None:
     np.testing.assert_allclose(detector.reference_["bank"][0].numpy(), directions, rtol=0, atol=1e-5)
 
 
-def test_a_weight_of_a_mean_below_zero_stays_positive() -> None:
+def test_a_turn_that_is_not_known_on_normals_counts_nothing() -> None:
     class Unsure(nn.Module):
         def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
             return batch.flatten(1)[:, :5] + 1, -torch.ones(len(batch), 4)
 
     reference = SMALL.reference(Unsure(), Normals(ArraySource(images(0))))
-    assert torch.allclose(reference["shift_weights"], torch.full((4,), 1000.0))
+    assert reference["shift_weights"].tolist() == [0.0] * 4
+
+
+def test_without_the_turns_in_the_objective_the_contrast_is_the_score() -> None:
+    method, model = dataclasses.replace(SMALL, shift_weight=0.0), _Pixels()
+    reference = method.reference(model, Normals(ArraySource(images(0))))
+    found = method.novelty(model, reference, torch.rand(4, 3, 32, 32) * 2 - 1)
+    torch.testing.assert_close(found["csi"], found["contrast"])
 
 
 class _Pixels(nn.Module):

@@ -14,7 +14,7 @@ from scipy import stats
 from novanda.detector import Detector
 from novanda.errors import InputError
 from novanda.methods import GPND
-from novanda.methods.gpnd import GPNDNetworks, generalised_gaussians, histogram
+from novanda.methods.gpnd import GPNDNetworks, _log_density, generalised_gaussians, histogram
 from novanda.training import Training
 
 TRAINING = Training(epochs=4, batch_size=8, device="cpu", precision="32", learning_rate=2e-3)
@@ -131,6 +131,17 @@ def test_odd_codes_have_finite_distributions(values: np.ndarray) -> None:
         assert np.isfinite(part.astype(np.float32)).all()
     for part in histogram(values[:, 0]).values():
         assert np.isfinite(part).all()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 40])
+def test_residuals_a_few_float32_steps_apart_have_finite_densities(steps: int) -> None:
+    values = np.full(12, 10.0, np.float32)
+    for _ in range(steps):
+        values[5] = np.nextafter(values[5], np.float32(11))
+    reference = {name: torch.from_numpy(part).float() for name, part in histogram(values.astype(float)).items()}
+    found = _log_density(reference, torch.from_numpy(values))
+    assert torch.isfinite(found).all()
+    assert found[0] > _log_density(reference, torch.tensor([10.1]))[0]
 
 
 def test_far_and_perfect_images_have_finite_scores() -> None:

@@ -99,6 +99,34 @@ def test_empty_clusters_stay_finite() -> None:
     assert torch.isfinite(gradient).all()
 
 
+def test_empty_clusters_make_nothing_look_normal() -> None:
+    """Two clusters in use, two that no training sample is in, at two sizes of what leaks into those."""
+
+    class Answers(nn.Module):
+        def __init__(self, leak: float) -> None:
+            super().__init__()
+            self.leak = leak
+
+        def forward(self, batch: Tensor) -> dict[str, Tensor]:
+            first = (batch[:, 0, 0, 0] > 0).float()
+            used = torch.stack([first, 1 - first], 1) * (1 - 2 * self.leak)
+            answers = torch.cat([used, torch.full_like(used, self.leak)], 1)
+            odd = {0.5: torch.full((4,), 0.25), 0.25: torch.eye(4)[2], 0.75: torch.tensor([0.5, 0.0, 0.0, 0.5])}
+            for value, answer in odd.items():
+                answers[batch[:, 1, 0, 0] == value] = answer
+            return {name: answers[:, None] for name in ("clusters", "overclusters")}
+
+    normals = np.zeros((8, 32, 32, 3), np.uint8)
+    normals[::2, ..., 0] = 255
+    for leak in (0.0, 1e-6):
+        model = Answers(leak)
+        reference = SMALL.reference(model, Normals(ArraySource(normals)))
+        odd = torch.full((3, 3, 32, 32), -1.0)
+        odd[:, 1] = torch.tensor([0.5, 0.25, 0.75])[:, None, None]
+        most = SMALL.novelty(model, reference, scaled(normals))["information"].max()
+        assert (SMALL.novelty(model, reference, odd)["information"] > most).all()
+
+
 def test_scores_by_loop() -> None:
     model, normals, fresh = Pixels(), images(0), scaled(images(1, 4))
     reference = SMALL.reference(model, Normals(ArraySource(normals), batch_size=10))

@@ -449,7 +449,7 @@ class Detector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             if images.dim() == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
             scores = self.method_.novelty(self.model_, self.reference_, images)
-        return checked_scores({name: score.double().cpu().numpy() for name, score in scores.items()})
+        return checked_scores({name: score.cpu().double().numpy() for name, score in scores.items()})
 
     # -----------------------------------------------------------------------------------------------------------
     # On disk

@@ -38,13 +38,14 @@ class ALOCC(Method):
     probability, which would round to 1 where the logit still tells samples apart.
 
     Sabokrou, Khalooei, Fathy & Adeli, CVPR 2018 (rows "ALOCC" of Table 3, "ALOCC DR" and "ALOCC D" of Table 4). The
-    authors train 40 epochs by RMSProp 0.002, batch 128, both networks 16 channels wide at first, R with a waist of a
+    authors train 40 epochs by RMSProp 0.002, batch 128, R and D 32 and 16 channels wide at first, R with a waist of a
     whole map. Departures: R is the DCGAN pair with a vector as its waist and 32 channels, as in the other methods here,
     so that a comparison is one of objectives; R's images are compared with the clean ones, as the paper's formula has
     it (their code takes the noisy ones, and cross-entropy); R steps once for each step of D, as in the paper (their
-    code: twice); the deviation of n is ours; RMSProp runs at 2e-4, for PyTorch's begins with an average of 0, whose
-    first steps at 0.002 saturate R for good, TensorFlow's with 1; the last epoch is kept, where theirs stop by the
-    reconstruction error.
+    code: twice), and minimises -log D, as in their code, where the paper has log(1 - D); the error is a mean, so that
+    0.2, their code's weight, is of another scale than beside the paper's sum; the deviation of n is ours; RMSProp runs
+    at 2e-4, for PyTorch's begins with an average of 0, whose first steps at 0.002 saturate R for good, TensorFlow's
+    with 1; the last epoch is kept, where theirs stop by the reconstruction error.
 
     When to use it: to see what a discriminator adds to an auto-encoder. Its two players need not settle, and D is
     trained to know R's fakes, not novelties: scores may swing from one epoch to the next.

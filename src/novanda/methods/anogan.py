@@ -48,9 +48,10 @@ class AnoGAN(Method):
     and z = E(x), or the z that the search, which minimises the same by Adam from z = 0, ends with.
 
     Schlegl, Seebock, Waldstein, Schmidt-Erfurth & Langs, IPMI 2017 (row "AnoGAN" of Table 3), and their f-AnoGAN, 2019,
-    for the encoder. The authors search 500 steps from a random latent, with sums for means; f-AnoGAN's GAN is a
-    Wasserstein one with a gradient penalty, and its score by squares. Departures: a DCGAN trained by Adam 2e-4 in both
-    cases; means, so that w weighs alike at any size; the search begins at the prior's mean, so that a score is the same
+    for the encoder. The authors draw z from a uniform prior and search 500 steps from a random latent, with sums for
+    means; f-AnoGAN's GAN is a Wasserstein one with a gradient penalty, and its score the sum of both squared errors.
+    Departures: a DCGAN with a normal prior, trained by Adam 2e-4, in both cases, and AnoGAN's score; means, so that w
+    weighs alike at any size; the search begins at the prior's mean, so that a score is the same
     each time; the encoder is the default, for a search of 500 steps takes a CPU hundreds of times as long.
 
     When to use it: to ask how much of an image a GAN can account for; with few epochs, little. The search needs no

@@ -47,8 +47,8 @@ class CSI(Method):
     With z the projection, S one of the four turns, sim the cosine: the objective is NT-Xent at temperature 0.5 over
     all turned images, 2 views each, plus the cross-entropy of the turn. The score of normality has both parts whole:
     sum_S a_S max_m sim(z(S(x)), z(S(x_m))) ||z(S(x))|| over training samples x_m, plus sum_S b_S w_S(S(x)), where w_S
-    is the logit of turn S, and 1 / a_S, 1 / b_S are the means of what they multiply over the x_m. Novelty is its
-    negative.
+    is the logit of turn S, and 1 / a_S, 1 / b_S are the means of what they multiply over the x_m; a turn that the net
+    does not know even on those, its mean not above zero, has b_S = 0. Novelty is its negative.
 
     Source: Tack, Mo, Jeong & Shin, "CSI: Novelty Detection via Contrastive Learning on Distributionally Shifted
     Instances", NeurIPS 2020; mean over CIFAR-10's classes 0.943. The authors train a ResNet-18 for 1,000 epochs in
@@ -57,8 +57,8 @@ class CSI(Method):
     0.76 M weights, AdamW and a one-cycle schedule, fewer epochs; one unaugmented view is scored, where theirs average
     over ten random ones; at most `bank_samples` training samples are compared with.
 
-    When to use it: natural images with an upright, when there is a GPU or an hour. The strongest of these methods
-    trained from scratch with enough epochs, and among the costliest; with few epochs RotNet is ahead.
+    When to use it: natural images with an upright, when there is a GPU or an hour. Of the methods that the paper's
+    tables name none is as strong by its authors' own figure, and few are as costly; with few epochs RotNet is ahead.
 
     Cost: eight forward and backward passes for each image and epoch; four forward passes to score, and a product
     with the bank.
@@ -67,7 +67,7 @@ class CSI(Method):
         width: channels of the first convolution.
         projection_dim: dimensions of z.
         temperature: of NT-Xent.
-        shift_weight: of the turns' cross-entropy in the objective; 0 leaves the contrast alone.
+        shift_weight: of the turns' cross-entropy in the objective; 0 leaves the contrast alone, in the score too.
         crop_scale: range of the area that a training view keeps, within (0, 1].
         bank_samples: evenly spaced training samples that are compared with, at most; a saved detector grows with them.
         score: the headline: "csi" (both parts), "contrast" or "shift".
@@ -132,12 +132,12 @@ class CSI(Method):
             z, logits = _of_turns(model, images)
             projections.append(z)
             right.append(logits)
-        bank = torch.cat(projections, 1)
+        bank, means = torch.cat(projections, 1), torch.cat(right, 1).mean(1)
         # A training sample is most similar to itself, so that what the first weight divides by is a mean length.
         return {
             "bank": F.normalize(bank, dim=2),
             "contrast_weights": 1 / bank.norm(dim=2).mean(1).clamp_min(_LEAST_MEAN),
-            "shift_weights": 1 / torch.cat(right, 1).mean(1).clamp_min(_LEAST_MEAN),
+            "shift_weights": torch.where(means > _LEAST_MEAN, 1 / means, 0.0) * (self.shift_weight > 0),
         }
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:

@@ -55,8 +55,9 @@ class DROCC(Method):
 
     - Their r (8 to 40) and mu are tuned per class, and the epoch is the best on test data; here r is half the
       `radius_quantile` of the distances from a training normal to its nearest other one, found before the first epoch
-      among `radius_samples` of them, and the last epoch counts. Half, for what the authors ask holds then of all
-      normals above the quantile: a point at distance r from one of them is no nearer to any other.
+      among `radius_samples` of them, and the last epoch counts. Half, for what the authors ask holds then, with a
+      shell of 1, of those measured normals that are above the quantile: a point at distance r from one of them is no
+      nearer to any other. Their penalty on the weights and their decay of the learning rate are left out.
     - Five steps, a CPU's budget, each twice r long and not 0.001, for r follows the data. Such steps pass over the
       peak: what is found departs from normals in what the net looks at, and need not be what it is surest of. With
       steps of 0.5 r h stays near the noise that it began as, which the net learns to tell within a few epochs. Chosen

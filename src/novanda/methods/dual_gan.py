@@ -48,7 +48,8 @@ class DualGAN(Method):
     second auto-encoder is an energy-based discriminator (Zhao et al. 2017), the estimators (those of NDA), the networks
     (the DCGAN pair), weights, margin, and the training by Adam 2e-4. Figures of this method say nothing against theirs.
 
-    When to use it: as a rival of NDA's that differs in having a second auto-encoder in place of negative augmentation.
+    When to use it: as a rival of NDA's that differs most in having a second auto-encoder in place of negative
+    augmentation.
 
     Cost: each image of an epoch goes 2 times through A and 3 times through B, backwards once through A and 3 times
     through B, and 4 times through the small estimators. Scoring is one pass through A and one through B.
@@ -56,7 +57,8 @@ class DualGAN(Method):
     Attributes:
         latent_dim: outputs of either encoder.
         width: channels of the first convolutions.
-        adversarial_weight: of B's error on A's images in A's objective; with 0 A is an auto-encoder by itself.
+        adversarial_weight: of B's error on A's images in A's objective; with 0, and no
+            information term, A is an auto-encoder by itself.
         margin: the mean squared error on A's images with which B is content, images lying in [-1, 1].
         information_weight: of either bound; 0 removes them.
         score: the headline: "mse" of A, or "judging_mse" of B on the same image.

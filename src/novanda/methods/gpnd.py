@@ -60,10 +60,10 @@ class GPND(Method):
     0.002, divided by 4 every 30, batch 128, 16 codes, weights 2 on D_z's and 0.3 on the error by cross-entropy.
     Departures: the networks are the DCGAN pair; the error is squared, its weight ours; the learning rate is 2e-4
     throughout, by which few epochs need no decay; two players step where theirs step in four turns, with the same
-    terms; a Gaussian's location is the mean, its shape at most 8; the histogram's densities are joined by lines, and a
+    terms; a Gaussian's location is the mean, its shape 0.3 to 8; the histogram's densities are joined by lines, and a
     bin without a normal counts as half a normal, so that a score has no steps and no infinities. Their code leaves
-    log s_i out and multiplies N by a factor chosen by the error on outliers; here they are in, and `residual_share`
-    stays 1 unless it is set.
+    log s_i out and multiplies N by a factor chosen by the error on outliers; here they are in, and `residual_share`,
+    which weighs log p_r too, stays 1 unless it is set.
 
     When to use it: where a score should have a meaning, as a log density; it has three parts that can be looked at by
     themselves. The residual's outweighs the others by F to d, which makes the order nearly that of the error.
@@ -213,7 +213,12 @@ def histogram(values: np.ndarray) -> dict[str, np.ndarray]:
 
     A bin without a value, and what lies outside, has the density of half a value in a bin.
     """
-    density, edges = np.histogram(values, bins=_BINS, density=True)
+    low, high = float(values.min()), float(values.max())
+    # Of bins narrower than float32 tells apart the centres would be one, and no density could be read between them.
+    short = max(1e-4 * max(abs(low), abs(high)), 1e-6) - (high - low)
+    if short > 0:
+        low, high = low - short / 2, high + short / 2
+    density, edges = np.histogram(values, bins=_BINS, range=(low, high), density=True)
     width = edges[1] - edges[0]
     centres = edges[0] + width * (np.arange(-1, _BINS + 1) + 0.5)
     return {"centres": centres, "density": np.maximum(np.pad(density, 1), 0.5 / (len(values) * width))}

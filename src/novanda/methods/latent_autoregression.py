@@ -52,7 +52,8 @@ class LatentAutoregression(Method):
     badly, or has a code that surprises.
 
     With z = f(x) in (0, 1)^d and q(z) = prod_i q(z_i | z_1 ... z_(i-1)), each factor 100 bins, the objective is the
-    mean of ||x - G(z)||^2 - lambda log q(z), pixels on a scale from 0 to 1. Novelty is
+    mean of ||x - G(z)||^2 - lambda log q(z), pixels on a scale from 0 to 1; the gradient of log q(z) reaches the
+    encoder through what z_i is predicted from, not through z_i itself. Novelty is
     n(||x - G(z)||^2) + n(-log q(z)), where n(v) = (v - min) / (max - min) over the training samples.
 
     Source: Abati, Porrello, Calderara & Cucchiara, "Latent Space Autoregression for Novelty Detection", CVPR 2019:
@@ -74,7 +75,7 @@ class LatentAutoregression(Method):
         width: channels of the first convolution.
         bins: of each factor of the density, over [0, 1].
         density_width: channels a dimension of the density's layers.
-        density_weight: lambda.
+        density_weight: lambda; with 0 nothing is learned of codes, and "normalised_sum" is the error's part alone.
         score: the headline: "normalised_sum", or one of its parts: "mse", the reconstruction error, or "surprise",
             -log q(z) in nats.
     """
@@ -130,7 +131,8 @@ class LatentAutoregression(Method):
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Both parts, each on the scale of the training samples, added; and each alone. Higher = more novel."""
         parts = self._parts(model, images)
-        total = ((torch.stack(parts, 1) - reference["least"]) / reference["spread"]).sum(1)
+        normalised = (torch.stack(parts, 1) - reference["least"]) / reference["spread"]
+        total = normalised.sum(1) if self.density_weight > 0 else normalised[:, 0]
         scores = {"normalised_sum": total, "mse": parts[0], "surprise": parts[1]}
         return headline_first({name: values.float() for name, values in scores.items()}, self.score)
 

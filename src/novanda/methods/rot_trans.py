@@ -36,11 +36,12 @@ class RotationTranslation(Method):
     Uncertainty", NeurIPS 2019 ("RotNet + Translation"). The authors train a WRN-16-4 by SGD at 0.1 with a cosine
     schedule; moves are 8 of 32 pixels. Their own mean over CIFAR-10's classes is 0.900 (RotNet's 0.833 in Table 3);
     the paper's tables have no row of it. Departures, for a CPU's budget: RotNet's residual net of 0.76 M weights,
-    AdamW and a one-cycle schedule; in each step every image is shown in its four turns after one move, the nine moves
-    shared out evenly among a batch, so that an epoch costs what one of RotNet does.
+    AdamW and a one-cycle schedule; training images are mirrored half of the time, and shifted by a few pixels; in each
+    step every image is shown in its four turns after one move, the nine moves shared out evenly among a batch, so that
+    an epoch costs what one of RotNet does.
 
-    When to use it: things with an upright and a place in the picture, as with RotNet, when scoring may cost four
-    times as much. Where normals lie anywhere in the picture, a move can not be told and its heads only add noise.
+    When to use it: things with an upright and a place in the picture, as with RotNet, when scoring may cost over
+    four times as much. Where normals lie anywhere in the picture, a move can not be told and its heads only add noise.
 
     Cost: four forward and backward passes for each image and epoch; 36 forward passes to score.
 
@@ -97,7 +98,7 @@ class RotationTranslation(Method):
     def moved_and_turned(self, images: Tensor, move: int) -> Tensor:
         """Images (B, C, H, H) after the move of that place in `MOVES`, in all four turns: (4 B, C, H, H)."""
         rows, columns = MOVES[move]
-        step = max(1, round(self.translation * images.shape[2]))
+        step = min(max(1, round(self.translation * images.shape[2])), images.shape[2] - 1)
         # Channels last again, which turning and cutting undo: the convolutions are several times faster on it.
         views = quarter_turns(translate(images, rows * step, columns * step))
         return views.contiguous(memory_format=torch.channels_last)
