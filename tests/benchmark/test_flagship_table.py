@@ -13,6 +13,7 @@ from novanda import datasets
 from novanda.benchmark.runs import Run
 from novanda.benchmark.tables.flagship import PARTS, alarms_table, flagship_table, parts_table, sets_table
 from novanda.methods import PCA, NearestNeighbour, Novanda
+from novanda.training import Training
 
 CLASSES = datasets.get("cifar10").classes
 WEIGHTS = np.array([2.0, 0.5, 1.0, 0.25])
@@ -100,3 +101,7 @@ def test_unseen_normals_flagged_class_by_class() -> None:
         ["frog", "quick", "0.040 [0.029, 0.054]", "0.900"],
     ]
     assert table.rows[0][2].keys == (made[1].key,)
+    brief = {"training": Training(epochs=2), "calibration_fraction": 0.2, "false_alarms": flagged}
+    whole = {**brief, "training": Training(epochs=30)}
+    rows = alarms_table([run(Novanda(), "frog", scores, **brief), run(Novanda(), "frog", scores, seed=1, **whole)]).rows
+    assert [row[1].text for row in rows] == ["standard, 2 epochs", "standard"]

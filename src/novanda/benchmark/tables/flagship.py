@@ -143,4 +143,8 @@ def _mine(runs: Sequence[Run], data_set: str, *, calibrated: bool = False) -> li
 
 
 def _named(group: Group) -> str:
-    return f"{group.settings.get('preset', Novanda().preset)}{', on a GPU' if group.on_gpu else ''}"
+    """The preset; its epochs where they are not the preset's own."""
+    preset = group.settings.get("preset", Novanda().preset)
+    usual = Novanda(preset=preset).usual_training().epochs
+    epochs = "" if group.epochs in (0, usual) else f", {group.epochs} epoch{'' if group.epochs == 1 else 's'}"
+    return f"{preset}{epochs}{', on a GPU' if group.on_gpu else ''}"
