@@ -58,7 +58,8 @@ LATEST = {  # a file whose last line is shown, and what makes its table and its 
 INDEX = """<!-- Made by `make readme` from the methods' docstrings and the committed result lines. -->
 # Methods
 
-Every system that the paper compares with, built through one contract and one training loop, and our own. A figure is
+The systems of the paper's Tables 3 to 5, built through one contract and one training loop, and our own (AE-EN has no
+known source; of Table 6's face systems [the benchmark](../benchmark.md) names those that are not built). A figure is
 the mean AUROC over CIFAR-10's ten classes at the longest training that was run on all of them; which that is, and
 what the paper prints, stands on the method's own page. `novanda fit --method NAME` takes any of them.
 """

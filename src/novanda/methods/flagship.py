@@ -61,11 +61,12 @@ class Novanda(Method):
     all this, of recordings in runs of segments; fewer than a thousand are walked several times an epoch.
 
     When to use it: first. For photos of things, also few or gray; for sounds and clips. The patch dictionary is quicker
-    for plain textures, and a network trained on many other images (frozen features) beats it where one is allowed.
+    for plain textures; where a network trained on many other images is allowed, try frozen features too.
 
     Attributes:
-        preset: "quick", "standard" or "thorough" (width 16, 32, 48; 18, 30, 60 epochs; 1, 1, 2 members): the
-            longer, the sharper. What follows overrides it.
+        preset: "quick", "standard" or "thorough" (width 16, 32, 48; 18, 30, 60 epochs; 1, 1, 2 members):
+            standard is sharper than quick; thorough is there for who has a GPU, and was never measured. What follows
+            overrides it.
         width: channels of the first convolution; 0: the preset's.
         members: nets trained side by side whose answers are averaged; 0: the preset's.
         padding: pixels by which training samples are shifted at most, reflected at the border.

@@ -59,8 +59,9 @@ class FrozenFeatures(Method):
     in PANDA, Reiss et al. 2021, without its fine-tuning). One pass of the network an image. Figures of pretrained
     networks belong in a table of their own: they have seen other data, often the very classes that are to be novel.
 
-    When to use it: where a good pretrained network for such images exists and may be used; it then beats everything
-    trained from scratch. The network's licence and what it was trained on are the user's to know.
+    When to use it: where a good pretrained network for such images exists and may be used: by published figures such
+    features beat what is trained from scratch. Nothing of the kind was measured here, for no such network was at hand.
+    The network's licence and what it was trained on are the user's to know.
 
     Attributes:
         network: "residual" (novanda's own small one), a name given to `networks.register_network`, or "timm:" with the

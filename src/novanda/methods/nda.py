@@ -61,11 +61,11 @@ class NDA(Method):
     """Decoder-encoder with contrastive learning on negative data augmentation (Chen et al., IJCAI 2021).
 
     A generator G learns to draw each training image from a latent z' that starts at the image's PCA coefficients; an
-    encoder C learns to find that latent (Eq. 2) and, through estimators of mutual information, to tell an
-    image from its negative augmentation M(x) (Eqs. 4-6). A new image goes through C, then G: novelty is the
-    reconstruction error. Where the paper is silent the defaults follow `READING.md`'s table, and every other
-    reading stays selectable. Objective: Eq. 8, L_lap + L_lat + L_mie; score: mean (G(C(x)) - x)^2. A step costs a pass
-    of G and two of C an image.
+    encoder C learns to find that latent (Eq. 2) and, through estimators of mutual information, to tell an image from
+    its negative augmentation M(x) (Eqs. 4-6). A new image goes through C, then G: novelty is the reconstruction error.
+    Where the paper is silent the defaults follow the table in `docs/paper.md`, and every other reading stays
+    selectable. Objective: Eq. 8, L_lap + L_lat + L_mie; score: mean (G(C(x)) - x)^2. A step costs a pass of G and two
+    of C an image.
 
     When to use it: to reproduce or to study the paper, and where a picture of what was expected matters more than the
     best score; what it reconstructs must be simple (digits, objects on a plain ground). On natural photos its errors
