@@ -72,6 +72,7 @@ def test_ours_stands_beside_the_paper_and_the_best_of_the_others() -> None:
     assert [entry.text for entry in rows["airplane"]] == ["airplane", "0.900", "0.800", "0.985", "0.875 (DualGAN)"]
     assert [entry.text for entry in rows["mean"]] == ["mean", "0.900", "0.800", "0.843", "0.833 (RotNet)"]
     assert rows["mean"][4].kind == rows["mean"][3].kind == "published"
+    assert any("average 0.838; 0.843 is printed" in note for note in table.notes)
 
 
 def test_other_sets_show_their_mean_their_lowest_class_and_the_floor() -> None:
