@@ -91,7 +91,7 @@ class Sizes:
     """Images scored one by one."""
 
 
-QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=32, scored=8, single=3)
+QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=64, scored=8, single=3)
 """Only shows that everything runs: its figures mean nothing."""
 
 
@@ -200,7 +200,7 @@ def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision:
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch leaves this class untyped
-    """Counts floating-point operations of convolutions and matrix products by PyTorch's own table.
+    """Counts floating-point operations of convolutions, matrix products (by PyTorch's own table) and distances.
 
     PyTorch's FlopCounterMode does the same and follows modules besides, by hooks that fail where a loss asks for
     gradients of its own, as OCGAN's and DROCC's do.
@@ -218,18 +218,26 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch
             if parts is not NotImplemented:
                 return parts
         found = func(*args, **kwargs)
+        if func._overloadpacket is torch.ops.aten._cdist_forward:  # a subtraction and a square for each value of a pair
+            self.total += 2 * args[0].shape[-1] * found.numel()
         if func._overloadpacket in flop_registry:
             self.total += int(flop_registry[func._overloadpacket](*args, **kwargs, out_val=found))
         return found
 
 
-def step_operations(method: Method, sizes: Sizes) -> int:
-    """Floating-point operations (twice the multiply-adds) of the networks in one step, forward and backward."""
+def walked(method: Method, count: int) -> int:
+    """Images in an epoch of a method's last stage on `count`: some hold a few out, or walk few several times."""
+    stage = method.stages(method.build(SPEC, count), 1)[-1]
+    return count if stage.walked is None else len(stage.walked(count))
+
+
+def step_operations(method: Method, sizes: Sizes) -> float:
+    """Floating-point operations (twice the multiply-adds) of the networks for one batch, forward and backward."""
     epochs = training_epochs(method, structured_images(sizes.batch_size), sizes, "auto")
     next(epochs)  # a stage's beginning, such as a PCA, is no part of a step
     with Operations() as counter:
         next(epochs)
-    return int(counter.total)
+    return float(counter.total) * sizes.batch_size / walked(method, sizes.batch_size)
 
 
 def training_speed(method: Method, sizes: Sizes) -> dict[str, Any]:
@@ -242,14 +250,14 @@ def training_speed(method: Method, sizes: Sizes) -> dict[str, Any]:
             finished = next(run)
             if epoch > 0:
                 seconds[precision].append(finished.seconds)
-    operations = step_operations(method, sizes)
+    operations, seen = step_operations(method, sizes), walked(method, len(images))
     result: dict[str, Any] = {"step_gflop": rounded(operations / 1e9)}
     for precision, values in seconds.items():
         used = "bf16" if precision == "auto" and has_fast_bf16(torch.device("cpu")) else "32"
-        rate = operations * sizes.steps / statistics.median(values) / 1e12
+        rate = operations * seen / sizes.batch_size / statistics.median(values) / 1e12
         result[precision] = {
             "used": used,
-            "images_per_second": spread([len(images) / s for s in values]),
+            "images_per_second": spread([seen / s for s in values]),
             "tflops": rounded(rate),
         }
     return result

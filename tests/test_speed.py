@@ -22,9 +22,8 @@ SPREAD = {"median", "min", "max", "repetitions"}
 LEARNED = {"nda", "auto_encoder", "rotnet"}
 # The speed of sounds is measured by `benchmarks/sound.py`.
 ALL = {method.name for method in methods.METHODS if "image" in method.kinds}
-# Those that train no network have no learned numbers, and of OCSVM's scoring PyTorch sees nothing to count.
+# Those that train no network have no learned numbers.
 UNCOUNTED = {f"/networks/{name}/parameters" for name in ("pca", "nearest_neighbour", "ocsvm", "dictionary")}
-UNCOUNTED |= {"/networks/ocsvm/scoring_multiply_adds"}
 
 slow = pytest.mark.slow  # four processes that import torch: 20 s alone, minutes beside training runs
 
@@ -99,6 +98,13 @@ def test_training_of_every_method_that_has_stages(line: dict[str, Any]) -> None:
         assert found["32"]["used"] == "32"
     for memory in line["memory_mib"].values():
         assert memory["peak"] > memory["before"]
+
+
+@slow
+def test_an_image_costs_as_much_however_often_an_epoch_walks_it(line: dict[str, Any]) -> None:
+    """novanda's net is RotNet's and sees an image in four turns too, but it walks few images several times an epoch."""
+    ours, theirs = (line["training"][name]["step_gflop"] for name in ("novanda", "rotnet"))
+    assert ours == pytest.approx(theirs, rel=0.02)
 
 
 @slow
