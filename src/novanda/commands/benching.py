@@ -78,7 +78,7 @@ def bench(
     if study == benching_faces.STUDY and spec is None:
         if classes or data_sets or jobs > 1 or engine != "joblib" or address or reuse:
             raise InputError(
-                "table6 has two data sets, no classes, lines of its own, and runs one cell at a time, in this process"
+                "table6 has two data sets and no classes, its own lines, and runs one cell at a time, in this process"
             )
         return benching_faces.bench_faces(
             benching_faces.Asked(

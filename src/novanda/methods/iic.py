@@ -149,7 +149,8 @@ def _weights(joint: Tensor) -> Tensor:
     share by chance is far below the floor, would count as seen more often than by chance.
     """
     by_chance = joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)
-    return (joint / by_chance.clamp_min(1e-30) + 1e-8).log()
+    rare = (joint / by_chance.clamp_min(1e-30) + 1e-8).log()
+    return torch.where(by_chance > 1e-8, losses.pointwise_information(joint), rare)
 
 
 def _of_mirrored(model: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
