@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,21 @@ def test_nearest_distance_in_continuous_data(far: float, k: int) -> None:
     np.testing.assert_allclose(nearest_distance(queries, bank, k).numpy(), expected, rtol=1e-5)
     # A year or a pressure lies far from the origin: there, too, a member of the bank is at distance 0 exactly.
     assert (nearest_distance(bank, bank) == 0).all()
+
+
+def test_wide_features_are_compared_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few normals with many features it is not the distance matrix that is large, but the nearest ones' features."""
+    bank, queries = torch.randn(4, 100), torch.randn(9, 100)
+    expected, pieces, multiply = nearest_distance(queries, bank), [], torch.addmm
+
+    def addmm(*given: Any, **named: Any) -> torch.Tensor:
+        pieces.append(len(given[1]))
+        return multiply(*given, **named)
+
+    monkeypatch.setattr(torch, "addmm", addmm)
+    monkeypatch.setattr(neighbours, "_CHUNK", 400)
+    assert torch.equal(nearest_distance(queries, bank), expected)
+    assert max(pieces) * 2 * 100 <= 400, "one neighbour and one more of each query"
 
 
 def test_nearest_distance_in_pieces_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -337,7 +337,8 @@ def test_every_weight_is_learned_and_starts_from_the_global_seed(name: str) -> N
     twin = make()
     for own, other in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(own, other)
-    _outputs(network, *[_random(4, *shape, seed=i) for i, shape in enumerate(shapes)]).square().sum().backward()  # type: ignore[no-untyped-call]  # torch's
+    found = _outputs(network, *[_random(4, *shape, seed=i) for i, shape in enumerate(shapes)])
+    torch.autograd.backward(found.square().sum())
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name

@@ -118,6 +118,15 @@ def test_scores_by_loop() -> None:
         assert found["normalised_sum"][number] == pytest.approx(total, rel=1e-3, abs=1e-3)
 
 
+def test_a_density_that_was_not_learned_has_no_say() -> None:
+    """Nobody trained it: the sum is the error's part alone, in the error's order and on its scale."""
+    method = dataclasses.replace(SMALL, density_weight=0.0)
+    detector = Detector(method, TRAINING, calibration_fraction=0).fit(images(0))
+    known, found = detector.novelty_scores(images(0))["mse"], detector.novelty_scores(images(1, 5))
+    expected = (found["mse"] - known.min()) / (known.max() - known.min())
+    np.testing.assert_allclose(found["normalised_sum"], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_samples_that_are_all_alike_are_scored() -> None:
     same = np.full((6, 32, 32, 3), 90, np.uint8)
     detector = Detector(SMALL, TRAINING, calibration_fraction=0).fit(same)

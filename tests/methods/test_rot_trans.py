@@ -59,6 +59,13 @@ def test_views_and_their_labels_are_numpys() -> None:
     assert len(found) == 36
 
 
+def test_a_move_stays_shorter_than_the_side() -> None:
+    """0.99 of 32 pixels rounds to 32, more than reflection can fill."""
+    image = images(0, 1).transpose(0, 3, 1, 2).astype(np.float32)
+    found = dataclasses.replace(SMALL, translation=0.99).moved_and_turned(torch.from_numpy(image), MOVES.index((1, 0)))
+    np.testing.assert_array_equal(found[0].numpy(), view(image[0], 1, 0, 0, step=31))
+
+
 def test_the_first_move_in_the_first_turn_changes_nothing() -> None:
     samples = torch.rand(2, 3, 32, 32)
     assert torch.equal(SMALL.moved_and_turned(samples, 0)[:2], samples)
