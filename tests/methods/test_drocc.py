@@ -87,6 +87,20 @@ def test_ascent_finds_points_that_look_more_normal_than_drawn_ones() -> None:
         assert (net.eval()(found) > net(drawn)).all()
 
 
+def test_ascent_moves_points_that_the_net_is_sure_to_reject() -> None:
+    """A lower logit everywhere changes no direction; the loss's own gradient there is 0 in float32."""
+
+    class Surer(DROCCNetworks):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) - 200
+
+    net = networks()
+    surer = Surer(SPEC, SMALL.latent_dim, SMALL.width)
+    surer.load_state_dict(net.state_dict())
+    found = [SMALL.hardest(each, scaled(), torch.Generator().manual_seed(1)) for each in (net, surer)]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-3)
+
+
 def test_ascent_leaves_the_net_as_it_was() -> None:
     net = networks().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
