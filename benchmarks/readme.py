@@ -19,7 +19,7 @@ from novanda.benchmark.runs import read_runs
 from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
-from novanda.benchmark.tables.comparison import table3, table4
+from novanda.benchmark.tables.comparison import pixel_statistics, table3, table4
 from novanda.benchmark.tables.convergence import figure6
 from novanda.benchmark.tables.faces import table6
 from novanda.benchmark.tables.flagship import alarms_table, flagship_table, parts_table, sets_table
@@ -83,6 +83,7 @@ def filled(text: str) -> str:
         "parts": parts_table(runs).to_markdown(notes=True),
         "sets": sets_table(runs).to_markdown(),
         "alarms": alarms_table(runs).to_markdown(),
+        "pixel statistics": pixel_statistics(runs),
         "frontier": frontier_table(runs).to_markdown(notes=True),
     }
     faces = read_results(ROOT / "benchmarks/table6" / face_cells.LINES)

@@ -15,7 +15,7 @@ from novanda import datasets, methods
 from novanda.benchmark import published
 from novanda.benchmark.runs import Run
 from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
-from novanda.benchmark.tables.comparison import class_tables, table3, table4
+from novanda.benchmark.tables.comparison import class_tables, pixel_statistics, table3, table4
 from novanda.benchmark.tables.everything import all_runs, all_scores, every_table, failures, false_alarms
 from novanda.benchmark.tables.table import Entry, Table
 from novanda.methods import ALOCC, METHODS, NDA, OCSVM, PCA, NearestNeighbour, RotNet
@@ -108,6 +108,18 @@ def test_what_was_not_run_and_what_is_not_built_are_told_apart() -> None:
         assert {row[name] for name in (*CIFAR10, "mean")} == {"not run"}
     (unknown,) = (row for row in found if row["method"] == "AE-EN")
     assert unknown["settings, budget, protocol"] == "not built: no source is known so the row can not be reproduced"
+
+
+def test_the_papers_row_is_held_against_pixel_statistics() -> None:
+    """Of figures in the order of the paper's own row the rank correlation is 1, of those in the opposite order -1."""
+    line = next(row for row in published.table("table3_cifar10_auc") if row["method"] == "Ours")
+    figures = [float(line[published.CIFAR10_COLUMNS.get(name, name)]) for name in CIFAR10]
+    same = pixel_statistics([run(PCA(), name, v / 2) for name, v in zip(CIFAR10, figures, strict=True)])
+    assert "rank correlation 1.00" in same
+    assert "0.14 (DualGAN) to 0.26 (VAE) above" in same
+    other = pixel_statistics([run(PCA(), name, 1 - v) for name, v in zip(CIFAR10, figures, strict=True)])
+    assert "rank correlation -1.00" in other
+    assert pixel_statistics([run(PCA(), "frog", 0.5)]) == ""
 
 
 def test_the_mean_is_over_all_ten_classes_or_there_is_none() -> None:
