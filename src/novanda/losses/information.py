@@ -112,11 +112,13 @@ def cluster_joint(first: Tensor, second: Tensor) -> Tensor:
 
 @in_float32
 def pointwise_information(joint: Tensor) -> Tensor:
-    """ln(P_cc' / (P_c P_c')) of a joint distribution: (..., K, K) -> the same; entries below 1e-8 count as that."""
-    rows, columns = joint.sum(-1, keepdim=True), joint.sum(-2, keepdim=True)
-    return (
-        joint.clamp_min(_LEAST_SHARE).log() - rows.clamp_min(_LEAST_SHARE).log() - columns.clamp_min(_LEAST_SHARE).log()
-    )
+    """ln(P_cc' / (P_c P_c')) of a joint distribution: (..., K, K) -> the same; shares below 1e-8 count as that.
+
+    Seen and by chance alike: were the joint alone held up, a pair with a cluster that no sample is in would count as
+    seen more often than by chance.
+    """
+    by_chance = joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)
+    return joint.clamp_min(_LEAST_SHARE).log() - by_chance.clamp_min(_LEAST_SHARE).log()
 
 
 @in_float32

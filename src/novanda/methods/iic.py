@@ -47,9 +47,10 @@ class IIC(Method):
 
     The paper has no score for novelty and the published row does not tell how it came about; THE SCORE IS OURS. It is
     minus the sample's own part in the objective: with x' the mirror image of x, and P now taken over all training
-    samples and their mirror images, novelty(x) = -sum_cc' p_c(x) p_c'(x') ln(P_cc' / (P_c P_c') + 1e-8), averaged over
-    sub-heads and over both heads; what training never showed counts as very unlikely. Over the training samples its
-    mean is minus the mutual information. A sure answer that agrees says the more the rarer its cluster is.
+    samples and their mirror images, novelty(x) = -sum_cc' p_c(x) p_c'(x') ln(P_cc' / (P_c P_c')), averaged over
+    sub-heads and over both heads, shares below 1e-8 counting as that, seen and by chance alike: of clusters that no
+    sample is in nothing is concluded. Over the training samples its mean is minus the mutual information. A sure answer
+    that agrees says the more the rarer its cluster is.
 
     Source: Ji, Henriques & Vedaldi, "Invariant Information Clustering for Unsupervised Image Classification and
     Segmentation", ICCV 2019: a ResNet-34 on edge maps (Sobel), Adam 1e-4, batches of 660, heads of 70 and 10
@@ -113,13 +114,13 @@ class IIC(Method):
         return (Stage("train", epochs, (Player("model", list(model.parameters()), loss),)),)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
-        """ln(P_cc' / (P_c P_c') + 1e-8) of training samples and their mirror images, (sub-heads, K, K) twice."""
+        """ln(P_cc' / (P_c P_c')) of training samples and their mirror images, (sub-heads, K, K) twice."""
         joint: dict[str, Tensor] = {}
         for images in normals.batches():
             for name, (first, second) in _of_mirrored(model, images).items():
                 share = losses.cluster_joint(first, second) * (len(images) / len(normals))
                 joint[name] = joint[name] + share if name in joint else share
-        return {name: _weights(p) for name, p in joint.items()}
+        return {name: losses.pointwise_information(p) for name, p in joint.items()}
 
     def novelty(self, model: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
         """Minus a sample's part in the mutual information, in nats; higher = more novel."""
@@ -140,17 +141,6 @@ class IIC(Method):
         counts = (first.argmax(2) != second.argmax(2)).sum(1).tolist()
         of = f"of {self.sub_heads} put it and its mirror image into different clusters"
         return [(f"Of the net's clusterings, {count} {of}.",) if count else () for count in counts]
-
-
-def _weights(joint: Tensor) -> Tensor:
-    """What a pair of answers speaks for being normal, of a joint distribution (..., K, K): the same shape.
-
-    Not the loss's logarithms: those floor the joint alone, so that a pair with a cluster that no sample is in, whose
-    share by chance is far below the floor, would count as seen more often than by chance.
-    """
-    by_chance = joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)
-    rare = (joint / by_chance.clamp_min(1e-30) + 1e-8).log()
-    return torch.where(by_chance > 1e-8, losses.pointwise_information(joint), rare)
 
 
 def _of_mirrored(model: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
