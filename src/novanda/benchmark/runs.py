@@ -228,6 +228,17 @@ def _place(run: Run) -> tuple[Any, ...]:
     )
 
 
+def core_seconds(line: Mapping[str, Any], part: str) -> tuple[float, bool]:
+    """Seconds of one core that a result line spent on a part, "fit" or "score", and whether they are an upper bound.
+
+    The processor's own time where the line has it; where not, the clock's for each thread, which other work may share.
+    """
+    busy = (line.get("cpu_seconds") or {}).get(part)
+    if busy is not None:
+        return float(busy), False
+    return float(line[f"{part}_seconds"]) * int((line.get("machine") or {}).get("threads") or 1), True
+
+
 def method_named(name: str) -> type[Method] | None:
     """The method of this name, or None for one that this version has not."""
     return next((method for method in methods.METHODS if method.name == name), None)

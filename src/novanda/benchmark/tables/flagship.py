@@ -153,5 +153,5 @@ def _named(group: Group) -> str:
     """The preset; its epochs where they are not the preset's own."""
     preset = group.settings.get("preset", Novanda().preset)
     usual = Novanda(preset=preset).usual_training().epochs
-    epochs = "" if group.epochs in (0, usual) else f", {group.epochs} epoch{'' if group.epochs == 1 else 's'}"
+    epochs = "" if group.epochs == usual else f", {group.epochs} epoch{'' if group.epochs == 1 else 's'}"
     return f"{preset}{epochs}{', on a GPU' if group.on_gpu else ''}"

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from novanda import datasets
 from novanda.benchmark.groups import Group, group_runs, titled
-from novanda.benchmark.runs import Run, data_set_title
+from novanda.benchmark.runs import Run, core_seconds, data_set_title
 from novanda.benchmark.tables.ablations import is_ablated
 from novanda.benchmark.tables.table import Entry, Table, text
 from novanda.pictures import Cost
@@ -54,9 +54,7 @@ def frontier_table(runs: Sequence[Run], data_set: str = "cifar10") -> Table:
 
 def _cost(group: Group, timed: Sequence[Run]) -> tuple[float, float, bool]:
     """Mean core-minutes to train, by the timed runs, mean AUROC, and whether the minutes are an upper bound."""
-    busy = [(run.line.get("cpu_seconds") or {}).get("fit") for run in timed]
-    clock = [float(run.line["fit_seconds"]) * int(run.line["machine"].get("threads") or 1) for run in timed]
-    seconds = [clock[place] if each is None else float(each) for place, each in enumerate(busy)]
+    spent = [core_seconds(run.line, "fit") for run in timed]
     mean = group.mean(group.classes, len(group.classes)).value
     assert mean is not None
-    return max(fmean(seconds), 0.1) / 60, mean, None in busy
+    return max(fmean(seconds for seconds, _ in spent), 0.1) / 60, mean, any(bound for _, bound in spent)

@@ -10,6 +10,7 @@ import numpy as np
 from novanda import datasets, methods
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.published import cifar10_auroc
+from novanda.benchmark.runs import core_seconds
 from novanda.benchmark.tables.everything import interval
 from novanda.benchmark.tables.table import FAILED, MISSING, Table
 from novanda.methods import NearestNeighbour
@@ -155,9 +156,8 @@ def _line(cell: Cell, results: Results) -> Mapping[str, Any]:
 
 
 def _minutes(line: Mapping[str, Any]) -> float:
-    """Of one core, to train and to score: processor time, or the clock's in lines that have no other."""
-    used = line.get("cpu_seconds") or {}
-    return sum(float(used.get(part) or line[f"{part}_seconds"]) for part in ("fit", "score")) / 60
+    """Of one core, to train and to score."""
+    return sum(core_seconds(line, part)[0] for part in ("fit", "score")) / 60
 
 
 def _seconds(cell: Cell, results: Results) -> str:
