@@ -199,6 +199,10 @@ def training_epochs(method: Method, images: np.ndarray, sizes: Sizes, precision:
     return train(model, (last,), normals, training.filled(method.training), seed=0)
 
 
+DISTANCES = (torch.ops.aten._cdist_forward, torch.ops.aten._euclidean_dist)
+"""What torch.cdist becomes for few rows, and for many."""
+
+
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch leaves this class untyped
     """Counts floating-point operations of convolutions, matrix products (by PyTorch's own table) and distances.
 
@@ -219,7 +223,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch
             if parts is not NotImplemented:
                 return parts
         found = func(*args, **kwargs)
-        if func._overloadpacket is torch.ops.aten._cdist_forward:  # a subtraction and a square for each value of a pair
+        if func._overloadpacket in DISTANCES:  # a subtraction and a square for each value of a pair
             self.total += 2 * args[0].shape[-1] * found.numel()
         if func._overloadpacket in flop_registry:
             self.total += int(flop_registry[func._overloadpacket](*args, **kwargs, out_val=found))
