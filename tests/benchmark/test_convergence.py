@@ -56,6 +56,19 @@ def test_an_exponential_against_the_rule_in_slow_python() -> None:
     assert found.largest_step == pytest.approx(max(steps))
 
 
+def test_departures_of_the_second_half_count_leaps_and_no_drift() -> None:
+    """By hand: epoch 15 of 20 leaps out of a line by 3, so that those beside it depart by 1.5: three of nine."""
+    line = [20.0 - t for t in range(20)]
+    assert convergence(line).largest_departure == 0.0
+    early = [*line[:8], 50.0, *line[9:]]
+    assert convergence(early).largest_departure == 0.0
+    leap = [*line[:14], line[14] + 3.0, *line[15:]]
+    found = convergence(leap)
+    assert found.epoch is None
+    assert found.departure == pytest.approx((1.5 + 3.0 + 1.5) / 9)
+    assert found.largest_departure == pytest.approx(3.0)
+
+
 def test_a_curve_that_still_moves_has_not_converged() -> None:
     found = convergence([float(v) for v in range(40)])
     assert found.epoch is None

@@ -9,6 +9,10 @@ For values v_1 to v_n (a loss, or an AUROC), one an epoch:
    that epoch lies in the last quarter itself, the curve was still moving when training ended, and has not converged.
 5. The *fluctuation* is the mean of |v_t - v_(t-1)| over the epochs after that one, and the *largest step* their
    maximum. Both use the values as they are, not their medians.
+6. The *departure* of an epoch is |v_t - (v_(t-1) + v_(t+1)) / 2|, how far it leaps out from between its neighbours. Its
+   mean and maximum are those over the second half of the epochs but the last, converged or not: a steady drift is none,
+   so that the unrest of curves that still move can be compared. (It came later than the rest, when most curves of
+   Figure 6 had not converged.)
 
 Curves of fewer than 12 epochs are too short for it. The rule reads a curve after the fact: it decides nothing, and no
 epoch is chosen by it.
@@ -17,7 +21,7 @@ epoch is chosen by it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +40,8 @@ class Convergence:
         epoch: of convergence, counted from 1; None where the curve was still moving, or is too short to tell.
         way, level: as in the rule, in the curve's own unit; None for a curve that is too short.
         fluctuation, largest_step: after that epoch, in the curve's own unit; None where there is no such epoch.
+        departure, largest_departure: mean and maximum over the second half, in the curve's own unit; None for a curve
+            that is too short.
     """
 
     epoch: int | None
@@ -43,6 +49,8 @@ class Convergence:
     level: float | None = None
     fluctuation: float | None = None
     largest_step: float | None = None
+    departure: float | None = None
+    largest_departure: float | None = None
 
     def __str__(self) -> str:
         if self.way is None:
@@ -70,7 +78,9 @@ def convergence(values: Sequence[float]) -> Convergence:
     level, way = float(np.median(curve[quarter:])), float(smooth.max() - smooth.min())
     outside = np.flatnonzero(np.abs(smooth - level) > BAND * way)
     place = int(outside[-1]) + 1 if len(outside) else 0
+    departures = np.abs(np.diff(curve, 2))[count // 2 - 1 :] / 2
+    found = Convergence(None, way, level, departure=float(departures.mean()), largest_departure=float(departures.max()))
     if place >= quarter:
-        return Convergence(None, way, level)
+        return found
     steps = np.abs(np.diff(curve[place:]))
-    return Convergence(place + 1, way, level, float(steps.mean()), float(steps.max()))
+    return replace(found, epoch=place + 1, fluctuation=float(steps.mean()), largest_step=float(steps.max()))

@@ -1,4 +1,4 @@
-"""Figure 6 in figures: when the curves of a training stand still, and how much they move after that."""
+"""Figure 6 in figures: when the curves of a training stand still, and how restless they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECONSTRUCTION = ("laplacian", "squared error")
 
 
 def figure6(runs: Sequence[Run]) -> Table:
-    """Epoch of convergence and movement after it, of the loss, its reconstruction term and the AUROC, by method."""
+    """Epoch of convergence and departures, of the loss, its reconstruction term and the AUROC, by method."""
     names = [kind.name for kind in COMPARED]
     having = [run for run in runs if len(run.aurocs()) >= FEWEST_EPOCHS and not is_for_choosing(run)]
     groups = [g for g in group_runs(having) if g.method in names and not g.calibrated]
@@ -33,13 +33,16 @@ def figure6(runs: Sequence[Run]) -> Table:
         "Converged: the first epoch from which on the running median of five epochs stays within 5 % of the curve's "
         "way of the median of its last quarter; where that is in the last quarter, the curve was still moving at the "
         "end. One figure a run, in the order of the seeds.",
-        "The step is that from one epoch to the next after convergence, as a share of the curve's whole way: mean over "
-        "runs and epochs, and the largest of all.",
+        "Departure: how far an epoch lies from the middle between those before and after it, over the second half "
+        "of the epochs, as a share of the curve's whole way: mean over runs and epochs, and the largest of all. A "
+        "steady drift is none.",
         "The paper: NDA converges after the 25th epoch and steadily, OCGAN at about the 40th, and the others fluctuate "
         "largely.",
     )
-    title = "Figure 6: when training converges, and how much it moves after that"
-    return Table("figure6", title, (*header, "mean step", "largest step", "last value"), tuple(rows), notes, words=6)
+    title = "Figure 6: when training converges, and how steadily"
+    return Table(
+        "figure6", title, (*header, "mean departure", "largest departure", "last value"), tuple(rows), notes, words=6
+    )
 
 
 def reconstruction(run: Run) -> list[float]:
@@ -75,18 +78,18 @@ def _rows(group: Group) -> list[tuple[Entry, ...]]:
             epochs = ", ".join("still moving" if each.epoch is None else str(each.epoch) for each in found)
             last = sum(curve[-1] for curve in curves) / len(curves)
             shown = Entry(f"{last:.3g}" if name != "AUROC" else f"{last:.3f}", "measured", keys, last)
-            rows.append((*head, text(name), Entry(epochs, "measured", keys), *_steps(found), shown))
+            rows.append((*head, text(name), Entry(epochs, "measured", keys), *_departures(found), shown))
     return rows
 
 
-def _steps(found: Sequence[Convergence]) -> tuple[Entry, Entry]:
-    """Mean and largest step after convergence as shares of the way, of those curves that converged and moved at all."""
-    stood = [
-        (f.fluctuation / f.way, f.largest_step / f.way)
+def _departures(found: Sequence[Convergence]) -> tuple[Entry, Entry]:
+    """Mean and largest as shares of the way, of those curves that moved at all."""
+    moved = [
+        (f.departure / f.way, f.largest_departure / f.way)
         for f in found
-        if f.way and f.fluctuation is not None and f.largest_step is not None
+        if f.way and f.departure is not None and f.largest_departure is not None
     ]
-    if not stood:
+    if not moved:
         return missing(""), missing("")
-    mean, most = sum(each for each, _ in stood) / len(stood), max(each for _, each in stood)
+    mean, most = sum(each for each, _ in moved) / len(moved), max(each for _, each in moved)
     return Entry(f"{mean:.1%}", "measured", value=mean), Entry(f"{most:.1%}", "measured", value=most)
