@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from test_contract import made_normals, made_novel
 
 from novanda import Detector
-from novanda.augment import negative_shifts, shift_and_mirror, shifted
+from novanda.augment import false_colors, negative_shifts, shift_and_mirror, shifted
 from novanda.errors import InputError
 from novanda.export import export
 from novanda.exported import ExportedDetector
@@ -68,7 +68,8 @@ def cells(field: np.ndarray, grid: int) -> np.ndarray:
 
 def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
     """The four scores of one scaled image (C, H, W), with the nets' answers and the banks taken as they are."""
-    (net,) = ensemble(detector).nets()
+    (net,), colors = ensemble(detector).nets(), ensemble(detector).colors
+    assert colors is not None
     reference = {name: tensor.numpy().astype(np.float64) for name, tensor in detector.reference_.items()}
     k, one_side = TINY.neighbours, ensemble(detector).sided.item() == 1
     sums: dict[str, Any] = dict.fromkeys(("shift", "shape", "parts", "texture"), 0.0)
@@ -78,6 +79,7 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
         with torch.inference_mode():
             levels = [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns]
             outputs = np.array([net(turn).numpy()[0] for turn in turns], np.float64)
+            lower = [level.numpy().astype(np.float64)[0] for level in colors.lower_levels(view[None])]
         for t in range(4):
             # Four outputs for the turns; of one-sided things four more, for one side and against the other.
             more = outputs[t][4:] if one_side else np.zeros(4)
@@ -92,8 +94,9 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
             feature = levels[t][2] / np.linalg.norm(levels[t][2])
             cosines = sorted((feature @ normal for normal in reference["shape_bank"][t]), reverse=True)
             sums["shape"] += share * (1 - np.mean(cosines[:k])) / 4
-        texture, parts = levels[0][0], levels[0][1]
-        described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3)])
+        # The levels of both nets, side by side: of the textures, all cells of a grid before those of the next.
+        textures, parts = (levels[0][0], lower[0]), np.concatenate([levels[0][1], lower[1]])
+        described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3) for texture in textures])
         placed = (described - reference["texture_mean"]) @ reference["texture_projection"]
         distances = sorted(np.linalg.norm(placed - other) for other in reference["texture_bank"])
         sums["texture"] += share * np.mean(distances[:k])
@@ -289,6 +292,37 @@ def test_the_loss_without_a_side_is_that_of_four_classes() -> None:
         assert stage.players[0].loss(batch)["shift"].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_loss_of_the_colors_is_that_of_slow_loops(channels: int) -> None:
+    model = TINY.build(SampleSpec("image", channels, 32, 32), 60)
+    assert isinstance(model, ShiftEnsemble)
+    assert model.colors is not None
+    (stage,) = TINY.stages(model, 1)
+    assert [player.name for player in stage.players] == ["net_1", "colors"]
+    assert {id(p) for p in stage.players[1].parameters} == {id(p) for p in model.colors.parameters()}
+    images = torch.rand(6, channels, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model.eval()
+    for sided in (0.0, 1.0):
+        model.sided.fill_(sided)
+        batch = Batch(images, torch.arange(6), torch.Generator().manual_seed(1), "image", 0.0)
+        generator = torch.Generator().manual_seed(1)
+        # Where mirroring shows, no image is mirrored.
+        mirrored = (torch.rand(6, generator=generator) < 0.5) & (sided == 0)
+        assert mirrored.any() == (sided == 0)
+        moved = shift_and_mirror(images, generator, TINY.padding, "image", mirrored)
+        number = 5 if channels == 3 else 2
+        labels = torch.randint(number, (6,), generator=generator).tolist()
+        losses = []
+        with torch.inference_mode():
+            found = stage.players[1].loss(batch)["color"].item()
+            for image, label in zip(moved, labels, strict=True):
+                logits = model.colors(false_colors(image[None])[label])[0].double().numpy()
+                for row, column in np.ndindex(8, 8):
+                    here = logits[:, row, column]
+                    losses.append(np.log(np.exp(here).sum()) - here[label])
+        assert found == pytest.approx(np.mean(losses), rel=1e-4)
+
+
 def test_what_has_either_side_is_as_normal_when_mirrored() -> None:
     images = asymmetric(120)
     images[::2] = images[::2, :, ::-1]
@@ -428,6 +462,7 @@ def test_other_kinds(kind: str) -> None:
     novel = generator.normal(0, 0.5, (20, channels, 32, 32)).astype(np.float32)
     detector = fitted(images=normal[:50], kind=kind)
     assert detector.spec_.kind == kind
+    assert ensemble(detector).colors is None
     # A spectrogram's shifts mirror it already; all of this motion goes down and to one side above, the other below.
     assert (ensemble(detector).sides, ensemble(detector).sided.item()) == ((2, 1.0) if kind == "flow" else (1, 0.0))
     scores = detector.novelty_score(np.concatenate([normal[50:], novel]))

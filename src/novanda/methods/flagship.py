@@ -1,4 +1,4 @@
-"""novanda's own method: the evidence of shifts, and distances on three levels of the net that learned them."""
+"""novanda's own method: the evidence of shifts, and distances on three levels of what learned them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from novanda import losses
-from novanda.augment import negative_shifts, shift_and_mirror, shifted
+from novanda.augment import false_colors, negative_shifts, shift_and_mirror, shifted
 from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
 from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
+from novanda.networks import PlaceNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
 from novanda.shift_ensemble import TEXTURE_GRIDS, ShiftEnsemble, Sight, logits_of, reliability
 from novanda.symmetry import mirroring_shows
@@ -145,12 +146,26 @@ class Novanda(Method):
             # Where mirroring is no shift, which of the two sides it was can not be told: that is no loss.
             return {"shift": term - math.log(ensemble.sides) * (1 - ensemble.sided)}
 
+        def color_loss(batch: Batch) -> dict[str, Tensor]:
+            count = len(batch.images)
+            mirrored = (torch.rand(count, generator=batch.generator) < 0.5) & (ensemble.sided.cpu() == 0)
+            views = false_colors(shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind, mirrored))
+            labels = torch.randint(len(views), (count,), generator=batch.generator).to(views.device)
+            false = views[labels, torch.arange(count, device=views.device)]
+            logits = cast(PlaceNet, ensemble.colors)(false.contiguous(memory_format=torch.channels_last)).float()
+            places = labels.repeat_interleave(logits.shape[2] * logits.shape[3])
+            return {"color": losses.classification_loss(logits.permute(0, 2, 3, 1).flatten(0, 2), places)}
+
         players = []
         for number, net in enumerate(ensemble.nets()):
             parameters = list(net.parameters())
             # A norm's scale and a bias are no directions to shrink.
             undecayed = [each for each in parameters if each.dim() == 1]
             players.append(Player(f"net_{number + 1}", parameters, partial(loss, net), undecayed=undecayed))
+        if ensemble.colors is not None:
+            parameters = list(ensemble.colors.parameters())
+            undecayed = [each for each in parameters if each.dim() == 1]
+            players.append(Player("colors", parameters, color_loss, undecayed=undecayed))
         return (Stage("train", epochs, tuple(players), begin=try_mirroring, walked=ensemble.walked),)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
