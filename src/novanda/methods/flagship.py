@@ -38,6 +38,10 @@ class Novanda(Method):
     normals, for the whole (shape), place by place (parts) and averaged over cells (texture), since what differs in
     texture alone still has an upright.
 
+    Who names turns may be blind to colours. So of an image a second, smaller net names at each place which colours it
+    was given: its own, its channels exchanged, inverted or gray (of one channel: its own or inverted). For parts and
+    texture what both nets see is compared, side by side.
+
     A mirroring is no shift for most photos, whose mirror images are as normal as they are, and is one for digits, shoes
     and parts that always lie alike. The normals decide before training begins, by whether their mirror images lie
     farther from other normals' pixels than they do themselves: then there are eight shifts in place of four; otherwise
@@ -47,19 +51,20 @@ class Novanda(Method):
     l[o, t]) - 1) over held-out normals says how well those two can be told apart at all (a round thing has no upright:
     r is 0 there).
     Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = 1 - mean cosine to the k nearest normals on the
-    last layer, averaged over shifts; parts = distance to the nearest normal at the same place on the third level,
-    averaged over 8 x 8 places; texture = mean distance to the k nearest normals on the second level, averaged over
+    last layer, averaged over shifts; parts = distance to the nearest normal at the same place on the nets' third level,
+    averaged over 8 x 8 places; texture = mean distance to the k nearest normals on their second level, averaged over
     cells of several grids, along principal axes halfway whitened. Each is standardised by mean and deviation of
     held-out normals, and novelty is their mean, where shift counts three times the mean r and the others once. No
     novelty is needed or used for any of this.
 
     Objective: cross-entropy of the shift, every sample seen under all four in each step (Gidaris & Komodakis 2018),
-    mirrored or not by chance. The net is a residual one of 0.76 M weights at width 32, by AdamW and a one-cycle
-    schedule. Ours are the weighting by reliability, the trial of the mirroring, the comparison on three levels and its
-    fusion. Choices were made on training images alone: on CIFAR-10's, a class's first 4,000 against its other 1,000 and
-    other classes', but for the mirroring, which shows on none of its classes (docs/flagship.md). Four passes an image
-    in training, eight in scoring, and the comparison with the banks. A tenth of the normals is held out of training for
-    all this, of recordings in runs of segments; fewer than a thousand are walked several times an epoch.
+    mirrored or not by chance; and cross-entropy of the colours over all places, every sample seen in one of them. The
+    nets are residual ones of 0.76 M and 0.46 M weights at width 32, by AdamW and a one-cycle schedule. Ours are the
+    weighting by reliability, the trial of the mirroring, the comparison on three levels and its fusion. Choices were
+    made on training images alone: on CIFAR-10's, a class's first 4,000 against its other 1,000 and other classes', but
+    for the mirroring, which shows on none of its classes (docs/flagship.md). Four passes an image in training and eight
+    in scoring, one and two of the second net, and the comparison with the banks. A tenth of the normals is held out of
+    training for all this, of recordings in runs of segments; fewer than a thousand are walked several times an epoch.
 
     When to use it: first. For photos of things, also few or gray; for sounds and clips. The patch dictionary is quicker
     for plain textures; where a network trained on many other images is allowed, try frozen features too.
