@@ -103,7 +103,7 @@ class Novanda(Method):
     parts_weight: float = 1.0
     texture_weight: float = 1.0
     components: int = 256
-    neighbours: int = 5
+    neighbours: int = 1
     bank: int = 4_000
     parts_bank: int = 2_000
     score: Score = "novelty"
