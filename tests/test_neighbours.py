@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import inv, sqrtm
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from novanda import neighbours
-from novanda.neighbours import comparison_axes, nearest_distance
+from novanda.neighbours import comparison_axes, every_axis, nearest_distance
 
 SMALL_WHOLE = st.integers(-3, 3).map(float)  # ties and duplicates above all
 ROWS = st.integers(1, 6).flatmap(
@@ -108,3 +109,25 @@ def test_what_no_normal_has_is_not_infinitely_far() -> None:
 
 def test_components_are_clamped_to_what_the_normals_allow() -> None:
     assert comparison_axes(correlated(5), 99).projection.shape == (10, 4)
+
+
+@pytest.mark.parametrize("count", [400, 5, 2])
+def test_along_every_axis_distances_are_halfway_to_mahalanobis(count: int) -> None:
+    generator = np.random.default_rng(0)
+    features = (generator.normal(size=(count, 12)) @ generator.normal(size=(12, 12)) + 3).astype(np.float32)
+    others = generator.normal(size=(7, 12)).astype(np.float32)
+    axes = every_axis(torch.from_numpy(features))
+    described = axes.describe(torch.from_numpy(others)).numpy()
+    covariance = np.cov(features.T.astype(np.float64))
+    metric = inv(sqrtm(covariance + 0.1 * np.trace(covariance) / 12 * np.eye(12)))
+    for one in range(7):
+        # With fewer normals than features, too, no direction is left out.
+        difference = (others[one] - others[one - 1]).astype(np.float64)
+        expected = np.sqrt(difference @ metric @ difference)
+        assert np.linalg.norm(described[one] - described[one - 1]) == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(axes.describe(torch.from_numpy(features)).mean(0).numpy(), 0, atol=1e-4)
+
+
+def test_every_axis_of_normals_that_are_all_alike_is_finite() -> None:
+    axes = every_axis(torch.ones(6, 3))
+    assert axes.describe(torch.tensor([[1.0, 1.0, 1.0], [1.0, 2.0, 1.0]])).isfinite().all()

@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 _CHUNK = 2**24  # values computed at once, of the distance matrix or of the nearest samples' features: 64 MiB
+_SCARCE = 0.1  # of the mean variance, which each axis has besides its own
 _RAREST = 0.01  # of the largest deviation: a feature that varies less counts as if it varied that much
 
 
@@ -72,3 +73,20 @@ def comparison_axes(features: Tensor, components: int, weights: Tensor | None = 
     halfway = np.maximum(axes.explained_variance_, 1e-6) ** 0.25
     turned = torch.from_numpy(np.ascontiguousarray((axes.components_ / halfway[:, None]).T, np.float32))
     return ComparisonAxes(mean, turned * scale[:, None])
+
+
+def every_axis(features: Tensor) -> ComparisonAxes:
+    """All principal axes, each divided by the square root of its deviation: for features that are of one scale.
+
+    None is left out, for what is novel may show in what hardly varies among normals. To every variance is added a tenth
+    of the mean, so that axes along which few normals happen not to vary at all count neither nothing nor everything.
+
+    Args:
+        features: (N, F) of normals, N at least 2.
+    """
+    values = features.double()
+    mean = values.mean(0)
+    centred = values - mean
+    variances, axes = torch.linalg.eigh(centred.T @ centred / (len(values) - 1))
+    variances = variances.clamp_min(0) + max(1e-12, _SCARCE * variances.mean().item())
+    return ComparisonAxes(mean.float(), (axes / variances**0.25).float())

@@ -29,7 +29,7 @@ class Sight:
     logits: Tensor
     """(B, S, M S): of each sample under each shift, for each shift of each side."""
     shape: Tensor
-    """(S, B, F), of unit length."""
+    """(B, S F), of unit length for each shift."""
     parts: Tensor
     """(P, B, C)"""
     texture: Tensor
@@ -88,6 +88,10 @@ class ShiftEnsemble(nn.Module):
         places = self.learned(count)
         return places.repeat(-(-_EPOCH // len(places)))
 
+    def normal_sights(self, images: Tensor) -> list[Sight]:
+        """Normals (B, C, H, W) as they are and, where their mirror images are as normal, mirrored."""
+        return self.sights(images)[: self.sides if self.sided == 0 else 1]
+
     def sights(self, images: Tensor) -> list[Sight]:
         """Samples (B, C, H, W) as they are and, but for spectrograms, mirrored."""
         views = [images]
@@ -104,7 +108,7 @@ class ShiftEnsemble(nn.Module):
             levels = [net.levels(view) for view in views]
             features = [level[2] for level in levels]
             logits.append(torch.stack([self.answer(net.head(each).float()) for each in features], 1))
-            shapes.append(torch.stack([F.normalize(each.float(), dim=1) for each in features]))
+            shapes += [F.normalize(each.float(), dim=1) for each in features]
             # The levels below are compared for the sample as it is, which comes first.
             lower.append(levels[0][:2])
         if self.colors is not None:
@@ -115,7 +119,7 @@ class ShiftEnsemble(nn.Module):
             textures.append([F.adaptive_avg_pool2d(texture.float(), grid).flatten(1) for grid in TEXTURE_GRIDS])
         return Sight(
             torch.stack(logits).mean(0),
-            torch.cat(shapes, 2) / len(shapes) ** 0.5,
+            torch.cat(shapes, 1),
             torch.cat(parts, 2),
             torch.cat([torch.cat(same, 1) for same in zip(*textures, strict=True)], 1),
         )

@@ -90,10 +90,10 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
         if side == 1 and one_side:
             continue
         share = 1 if one_side else 0.5
-        for t in range(4):
-            feature = levels[t][2] / np.linalg.norm(levels[t][2])
-            cosines = sorted((feature @ normal for normal in reference["shape_bank"][t]), reverse=True)
-            sums["shape"] += share * (1 - np.mean(cosines[:k])) / 4
+        seen = np.concatenate([level[2] / np.linalg.norm(level[2]) for level in levels])
+        placed = (seen - reference["shape_mean"]) @ reference["shape_projection"]
+        distances = sorted(np.linalg.norm(placed - other) for other in reference["shape_bank"])
+        sums["shape"] += share * np.mean(distances[:k])
         # The levels of both nets, side by side: of the textures, all cells of a grid before those of the next.
         textures, parts = (levels[0][0], lower[0]), np.concatenate([levels[0][1], lower[1]])
         described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3) for texture in textures])
@@ -120,7 +120,7 @@ def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
     pairs = 4 * 3 * 4 + (8 if ensemble(detector).sided.item() == 1 else 0)
     share = reference["reliability"].sum().item() / pairs
     assert 0 < share < 1
-    weights = np.array([3 * share, 1, 1, 1])
+    weights = np.array([3 * share, 3, 1, 1])
     for place, image in enumerate(scaled):
         expected = by_loops(detector, image)
         for name, value in expected.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from novanda import losses
 from novanda.augment import false_colors, negative_shifts, shift_and_mirror, shifted
 from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
-from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
+from novanda.neighbours import ComparisonAxes, comparison_axes, every_axis, nearest_distance
 from novanda.networks import PlaceNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
 from novanda.shift_ensemble import TEXTURE_GRIDS, ShiftEnsemble, Sight, logits_of, reliability
@@ -50,12 +50,13 @@ class Novanda(Method):
     With l[t, o] the logit for shift o of the sample under shift t, r[t, o] = max(0, P(l[t, t] > l[t, o]) + P(l[o, o] >
     l[o, t]) - 1) over held-out normals says how well those two can be told apart at all (a round thing has no upright:
     r is 0 there).
-    Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = 1 - mean cosine to the k nearest normals on the
-    last layer, averaged over shifts; parts = distance to the nearest normal at the same place on the nets' third level,
-    averaged over 8 x 8 places; texture = mean distance to the k nearest normals on their second level, averaged over
-    cells of several grids, along principal axes halfway whitened. Each is standardised by mean and deviation of
-    held-out normals, and novelty is their mean, where shift counts three times the mean r and the others once. No
-    novelty is needed or used for any of this.
+    Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = mean distance to the k nearest normals on the last
+    layer, of unit length under each shift and those side by side, along all principal axes; parts = distance to the
+    nearest normal at the same place on the nets' third level, averaged over 8 x 8 places; texture = mean distance to
+    the k nearest normals on their second level, averaged over cells of several grids; both along leading principal axes
+    of standardised features. All axes are halfway whitened, and mirrored normals are normals too where mirroring is no
+    shift. Each score is standardised by mean and deviation of held-out normals, and novelty is their mean, where shift
+    counts three times the mean r, shape three times and the others once. No novelty is needed or used for any of this.
 
     Objective: cross-entropy of the shift, every sample seen under all four in each step (Gidaris & Komodakis 2018),
     mirrored or not by chance; and cross-entropy of the colours over all places, every sample seen in one of them. The
@@ -80,7 +81,7 @@ class Novanda(Method):
         components: principal axes of the texture; clamped to what the normals allow.
         neighbours: k; clamped to the number of normals kept.
         bank: normals kept to compare shape and texture with, at most; spaced evenly.
-        parts_bank: normals kept to compare parts with, at most: each takes 16 KiB.
+        parts_bank: those of them that parts are compared with, at most: each takes 16 KiB, and as much mirrored.
         score: the headline.
     """
 
@@ -99,12 +100,12 @@ class Novanda(Method):
     members: int = 0
     padding: int = 4
     shift_weight: float = 3.0
-    shape_weight: float = 1.0
+    shape_weight: float = 3.0
     parts_weight: float = 1.0
     texture_weight: float = 1.0
     components: int = 256
     neighbours: int = 1
-    bank: int = 4_000
+    bank: int = 6_000
     parts_bank: int = 2_000
     score: Score = "novelty"
 
@@ -239,22 +240,25 @@ class Novanda(Method):
     def _banks(self, ensemble: ShiftEnsemble, normals: Normals, learned: Tensor) -> dict[str, Tensor]:
         """The normals described, and the axes along which they are compared."""
         places = _spaced(learned, self.bank)
-        few = even_split(_spaced(learned, self.parts_bank), normals.batch_size)
-        shapes, textures = [], []
-        for part in even_split(places, normals.batch_size):
-            seen = ensemble.sight(normals.take(part))
-            shapes.append(seen.shape.cpu())
-            textures.append(seen.texture.cpu())
-        texture = torch.cat(textures)
+        few = torch.isin(places, _spaced(places, self.parts_bank))
+        shapes, textures, partly = [], [], []
+        for part, kept in zip(*(even_split(each, normals.batch_size) for each in (places, few)), strict=True):
+            for seen in ensemble.normal_sights(normals.take(part)):
+                shapes.append(seen.shape.cpu())
+                textures.append(seen.texture.cpu())
+                partly.append(seen.parts.cpu()[:, kept])
+        shape, texture, parts = torch.cat(shapes), torch.cat(textures), torch.cat(partly, 1)
+        shape_axes = every_axis(shape)
         # Each grid as a whole weighs the same, for the finer have many more cells.
         channels = texture.shape[1] // sum(grid**2 for grid in TEXTURE_GRIDS)
         axes = comparison_axes(
             texture, self.components, torch.cat([torch.full((channels * grid**2,), 1 / grid) for grid in TEXTURE_GRIDS])
         )
-        parts = torch.cat([ensemble.sight(normals.take(part)).parts.cpu() for part in few], 1)
         part_axes = comparison_axes(parts.flatten(0, 1)[:: max(1, parts.shape[0] // 8)], _PART_AXES)
         found = {
-            "shape_bank": torch.cat(shapes, 1),
+            "shape_mean": shape_axes.mean,
+            "shape_projection": shape_axes.projection,
+            "shape_bank": shape_axes.describe(shape),
             "parts_mean": part_axes.mean,
             "parts_projection": part_axes.projection,
             "parts_bank": part_axes.describe(parts),
@@ -279,15 +283,15 @@ class Novanda(Method):
 
     def _distances(self, sample: Sight, reference: Reference) -> dict[str, Tensor]:
         """How far from normals one side of the samples is, on three levels."""
-        cosines = sample.shape @ reference["shape_bank"].transpose(1, 2)
-        count = min(self.neighbours, reference["shape_bank"].shape[1])
-        part_axes = ComparisonAxes(reference["parts_mean"], reference["parts_projection"])
-        axes = ComparisonAxes(reference["texture_mean"], reference["texture_projection"])
-        bank = reference["texture_bank"]
+        shape_axes, part_axes, texture_axes = (
+            ComparisonAxes(reference[f"{name}_mean"], reference[f"{name}_projection"])
+            for name in ("shape", "parts", "texture")
+        )
+        texture = texture_axes.describe(sample.texture)
         return {
-            "shape": 1 - cosines.topk(count).values.mean((0, 2)),
+            "shape": nearest_distance(shape_axes.describe(sample.shape), reference["shape_bank"], self.neighbours),
             "parts": _nearest_part(part_axes.describe(sample.parts), reference["parts_bank"]),
-            "texture": nearest_distance(axes.describe(sample.texture), bank, self.neighbours),
+            "texture": nearest_distance(texture, reference["texture_bank"], self.neighbours),
         }
 
     def _weights(self, ensemble: ShiftEnsemble, reference: Reference) -> Tensor:
