@@ -129,6 +129,21 @@ def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
         assert found["novelty"][place] == pytest.approx(weights @ standard / weights.sum(), rel=1e-3, abs=1e-3)
 
 
+def test_mirrored_normals_are_normals_where_mirroring_is_no_shift(detector: Detector) -> None:
+    one_sided = ensemble(detector).sided.item() == 1
+    rows = 30 if one_sided else 60
+    assert [len(detector.reference_[f"{name}_bank"]) for name in ("shape", "texture")] == [rows, rows]
+    assert detector.reference_["parts_bank"].shape[:2] == (64, 12 if one_sided else 24)
+    normals = made_normals(0, 60)  # those it learned from
+    learned = np.setdiff1d(np.arange(60), ensemble(detector).held_out.numpy())
+    places = learned[np.linspace(0, len(learned) - 1, 30).round().astype(int)]
+    places = places[np.linspace(0, 29, 12).round().astype(int)]
+    scores = detector.novelty_scores(normals[places])["parts"]
+    np.testing.assert_allclose(scores, 0, atol=1e-3)
+    mirrored = detector.novelty_scores(normals[places][:, :, ::-1])["parts"]
+    assert mirrored.min() > 0.1 if one_sided else mirrored.max() < 1e-3
+
+
 def test_held_out_normals_are_standard() -> None:
     images = made_normals(1, 200)
     detector = fitted(images=images)
