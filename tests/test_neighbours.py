@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from novanda import neighbours
-from novanda.neighbours import comparison_axes, every_axis, nearest_distance
+from novanda.neighbours import comparison_axes, every_axis, nearest_at_places, nearest_distance
 
 SMALL_WHOLE = st.integers(-3, 3).map(float)  # ties and duplicates above all
 ROWS = st.integers(1, 6).flatmap(
@@ -50,6 +50,18 @@ def test_nearest_distance_in_continuous_data(far: float, k: int) -> None:
     np.testing.assert_allclose(nearest_distance(queries, bank, k).numpy(), expected, rtol=1e-5)
     # A year or a pressure lies far from the origin: there, too, a member of the bank is at distance 0 exactly.
     assert (nearest_distance(bank, bank) == 0).all()
+
+
+def test_at_each_place_only_what_was_there_is_compared() -> None:
+    generator = np.random.default_rng(0)
+    bank, parts = generator.normal(size=(5, 20, 3)), generator.normal(size=(5, 4, 3))
+    found = nearest_at_places(*(torch.from_numpy(each.astype(np.float32)) for each in (parts, bank)))
+    each = [
+        NearestNeighbors(n_neighbors=1).fit(bank[place]).kneighbors(parts[place])[0][:, 0] for place in range(len(bank))
+    ]
+    np.testing.assert_allclose(found.numpy(), np.mean(each, 0), rtol=1e-5)
+    copies = torch.from_numpy(bank[:, 7:9].astype(np.float32))
+    assert (nearest_at_places(copies, torch.from_numpy(bank.astype(np.float32))) == 0).all()
 
 
 def test_wide_features_are_compared_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Distances to the nearest of a bank of normals, and the axes along which features are compared.
 
-Letters: B batch, N normals, F features, d axes.
+Letters: B batch, N normals, F features, P places, d axes.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ def nearest_distance(queries: Tensor, bank: Tensor, neighbours: int = 1) -> Tens
         direct = (part[:, None] - bank[nearest]).square().sum(2).sqrt()
         results.append(direct.sort(1).values[:, :count].mean(1))
     return torch.cat(results)
+
+
+def nearest_at_places(parts: Tensor, bank: Tensor) -> Tensor:
+    """Distance of parts (P, B, F) to the nearest of bank (P, N, F) at the same place, averaged over places: (B,)."""
+    # Which is nearest is found fast and its distance measured directly, as above.
+    products = bank.square().sum(2)[:, None] - 2 * parts @ bank.transpose(1, 2)
+    nearest = products.argmin(2)[:, :, None].expand(-1, -1, bank.shape[2])
+    return (parts - bank.gather(1, nearest)).square().sum(2).sqrt().mean(0)
 
 
 @dataclass(frozen=True)

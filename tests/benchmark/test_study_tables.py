@@ -10,7 +10,7 @@ from novanda.benchmark.cells import Cell
 from novanda.benchmark.published import cifar10_auroc, table
 from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
-from novanda.benchmark.tables.speed import speed_facts, speed_table
+from novanda.benchmark.tables.speed import pieces_table, speed_facts, speed_table
 from novanda.benchmark.tables.table import Table
 from novanda.methods import NDA, PCA, NearestNeighbour, RotNet
 
@@ -113,6 +113,13 @@ def test_speed_tables_show_what_a_line_of_make_bench_holds() -> None:
     first, second = _rows(speed_table({**line, "exported": exported}))
     assert first == [NDA.title, "1,234", "1,234", "60%", "650", "1,234", "2.3", "1,234", "1.23"]
     assert second == [PCA.title, "", "", "", "", "1,234", "2.3", "", ""]
+    assert _rows(pieces_table(line)) == []
+    cost = {"multiply_adds": 2_600_000, "milliseconds": spread}
+    found = {"turns": cost, "shape": {**cost, "normals": 9_000}}
+    assert _rows(pieces_table({**line, "novanda_pieces": found})) == [
+        ["the net that names turns", "shift, shape, parts, texture", "8", "", "21", "9875.20"],
+        ["the comparison of shape", "shape", "2", "9,000", "5", "2468.80"],
+    ]
     facts = speed_facts(line)
     assert "a CPU, 2 of 4 cores" in facts
     assert "load 0.2" in facts
