@@ -103,7 +103,7 @@ def filled(text: str) -> str:
         if line := latest(name):
             made |= {name: table_of(line).to_markdown(), f"{name} facts": facts_of(line)}
     if line := latest("speed"):
-        made["pieces"] = pieces_table(line).to_markdown()
+        made["pieces"] = pieces_table(line).to_markdown(notes=True)
     for name, content in made.items():
         before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)

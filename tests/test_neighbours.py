@@ -60,6 +60,10 @@ def test_at_each_place_only_what_was_there_is_compared() -> None:
         NearestNeighbors(n_neighbors=1).fit(bank[place]).kneighbors(parts[place])[0][:, 0] for place in range(len(bank))
     ]
     np.testing.assert_allclose(found.numpy(), np.mean(each, 0), rtol=1e-5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "_CHUNK", 2 * 5 * 20)  # two samples at once
+        again = nearest_at_places(*(torch.from_numpy(each.astype(np.float32)) for each in (parts, bank)))
+    np.testing.assert_allclose(again.numpy(), found.numpy(), rtol=1e-6)
     copies = torch.from_numpy(bank[:, 7:9].astype(np.float32))
     assert (nearest_at_places(copies, torch.from_numpy(bank.astype(np.float32))) == 0).all()
 
@@ -87,6 +91,14 @@ def test_nearest_distance_in_pieces_of_bounded_memory(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(nearest_distance(queries, bank, 2), whole, rtol=1e-6)
     monkeypatch.setattr(neighbours, "_CHUNK", 1)
     np.testing.assert_allclose(nearest_distance(queries, bank, 2), whole, rtol=1e-6)
+
+
+def test_a_centred_bank_is_compared_as_any_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = (torch.randn(count, 12, generator=generator) for count in (80, 30))
+    expected = nearest_distance(queries, bank, 2)
+    np.testing.assert_allclose(nearest_distance(queries, bank, 2, centred=True), expected, rtol=1e-6)
+    assert (nearest_distance(bank, bank, centred=True) == 0).all()
 
 
 def correlated(count: int = 60, width: int = 10, seed: int = 0) -> torch.Tensor:

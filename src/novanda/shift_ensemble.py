@@ -24,12 +24,15 @@ _EPOCH = 1_000  # samples at least: fewer normals are walked several times, or a
 
 @dataclass(frozen=True)
 class Sight:
-    """What the nets make of samples. Letters: B batch, S shifts, M sides, F, T features, P places, C channels."""
+    """What N nets make of samples.
+
+    Letters: B batch, S shifts, M sides, F, T features, P places, C channels.
+    """
 
     logits: Tensor
     """(B, S, M S): of each sample under each shift, for each shift of each side."""
     shape: Tensor
-    """(B, S F), of unit length for each shift."""
+    """(B, N S F), of unit length for each net and shift."""
     parts: Tensor
     """(P, B, C)"""
     texture: Tensor
@@ -90,7 +93,7 @@ class ShiftEnsemble(nn.Module):
 
     def normal_sights(self, images: Tensor) -> list[Sight]:
         """Normals (B, C, H, W) as they are and, where their mirror images are as normal, mirrored."""
-        return self.sights(images)[: self.sides if self.sided == 0 else 1]
+        return [self.sight(images)] if self.sided > 0 else self.sights(images)
 
     def sights(self, images: Tensor) -> list[Sight]:
         """Samples (B, C, H, W) as they are and, but for spectrograms, mirrored."""

@@ -19,6 +19,7 @@ from novanda.export import export
 from novanda.exported import ExportedDetector
 from novanda.method import Batch
 from novanda.methods import Novanda, flagship
+from novanda.neighbours import every_axis
 from novanda.networks import ResidualNet
 from novanda.recordings import AudioForm
 from novanda.samples import Normals, SampleSpec
@@ -34,14 +35,19 @@ def fitted(method: Novanda = TINY, images: np.ndarray | None = None, **options: 
     return detector.fit(made_normals(0, 60) if images is None else images, **options)
 
 
+def made_to_be(sided: bool, method: Novanda = TINY) -> Detector:
+    """One to whose normals mirroring is a shift or is none, whatever they look like."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flagship, "mirroring_shows", lambda *_: sided)
+        found = fitted(method)
+    assert ensemble(found).sided.item() == float(sided)
+    return found
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["either side", "one side"])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    """One to whose normals mirroring is no shift, and one to whose it is, whatever they look like."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flagship, "mirroring_shows", lambda *_: request.param)
-        found = fitted()
-    assert ensemble(found).sided.item() == float(request.param)
-    return found
+    """One of either."""
+    return made_to_be(request.param)
 
 
 def ensemble(detector: Detector) -> ShiftEnsemble:
@@ -68,7 +74,7 @@ def cells(field: np.ndarray, grid: int) -> np.ndarray:
 
 def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
     """The four scores of one scaled image (C, H, W), with the nets' answers and the banks taken as they are."""
-    (net,), colors = ensemble(detector).nets(), ensemble(detector).colors
+    nets, colors = ensemble(detector).nets(), ensemble(detector).colors
     assert colors is not None
     reference = {name: tensor.numpy().astype(np.float64) for name, tensor in detector.reference_.items()}
     k, one_side = TINY.neighbours, ensemble(detector).sided.item() == 1
@@ -77,8 +83,10 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
     for side, view in enumerate((image, image.flip(2))):
         turns = [torch.rot90(view, turn, (1, 2))[None] for turn in range(4)]
         with torch.inference_mode():
-            levels = [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns]
-            outputs = np.array([net(turn).numpy()[0] for turn in turns], np.float64)
+            levels = [
+                [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns] for net in nets
+            ]
+            outputs = np.array([[net(turn).numpy()[0] for turn in turns] for net in nets], np.float64).mean(0)
             lower = [level.numpy().astype(np.float64)[0] for level in colors.lower_levels(view[None])]
         for t in range(4):
             # Four outputs for the turns; of one-sided things four more, for one side and against the other.
@@ -90,12 +98,13 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
         if side == 1 and one_side:
             continue
         share = 1 if one_side else 0.5
-        seen = np.concatenate([level[2] / np.linalg.norm(level[2]) for level in levels])
+        seen = np.concatenate([level[2] / np.linalg.norm(level[2]) for net in levels for level in net])
         placed = (seen - reference["shape_mean"]) @ reference["shape_projection"]
         distances = sorted(np.linalg.norm(placed - other) for other in reference["shape_bank"])
         sums["shape"] += share * np.mean(distances[:k])
-        # The levels of both nets, side by side: of the textures, all cells of a grid before those of the next.
-        textures, parts = (levels[0][0], lower[0]), np.concatenate([levels[0][1], lower[1]])
+        # The levels of all nets, side by side: of the textures, all cells of a grid before those of the next.
+        textures = [*(net[0][0] for net in levels), lower[0]]
+        parts = np.concatenate([*(net[0][1] for net in levels), lower[1]])
         described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3) for texture in textures])
         placed = (described - reference["texture_mean"]) @ reference["texture_projection"]
         distances = sorted(np.linalg.norm(placed - other) for other in reference["texture_bank"])
@@ -112,6 +121,14 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
 
 
 def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
+    check_scores(detector)
+
+
+def test_scores_of_two_members_are_those_of_slow_loops() -> None:
+    check_scores(made_to_be(False, dataclasses.replace(TINY, members=2)))
+
+
+def check_scores(detector: Detector) -> None:
     images = np.concatenate([made_normals(5, 2), made_novel(5, 2)])
     found = detector.novelty_scores(images)
     scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2)))
@@ -129,19 +146,46 @@ def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
         assert found["novelty"][place] == pytest.approx(weights @ standard / weights.sum(), rel=1e-3, abs=1e-3)
 
 
+def test_axes_are_those_of_the_normals_and_their_shape_is_compared_along_every_one(detector: Detector) -> None:
+    nets, reference = ensemble(detector).nets(), detector.reference_
+    places = learned_places(detector)
+    images = detector.spec_.scale(torch.from_numpy(made_normals(0, 60)[places].transpose(0, 3, 1, 2)))
+    views = [images] if ensemble(detector).sided.item() == 1 else [images, images.flip(3)]
+    with torch.inference_mode():
+        features = [
+            torch.cat([torch.nn.functional.normalize(nets[0].features(torch.rot90(v, t, (2, 3)))) for t in range(4)], 1)
+            for v in views
+        ]
+    axes = every_axis(torch.cat(features))
+    torch.testing.assert_close(reference["shape_mean"], axes.mean, rtol=1e-3, atol=1e-4)
+    # Axes may point either way, and turn among those that vary alike: what they say of distances is the same.
+    found, expected = (p @ p.T for p in (reference["shape_projection"], axes.projection))
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2 * expected.max().item())
+    # Two nets' 8 channels in 1 + 4 + 9 cells along six axes, and their 16 at places along all there are.
+    assert reference["texture_projection"].shape == (2 * 8 * 14, 6)
+    assert reference["parts_projection"].shape == (2 * 16, 32)
+
+
+def learned_places(detector: Detector, most: int = TINY.bank) -> np.ndarray:
+    """Of the 60 normals those that shape and texture are compared with."""
+    learned = np.setdiff1d(np.arange(60), ensemble(detector).held_out.numpy())
+    places: np.ndarray = learned[np.linspace(0, len(learned) - 1, most).round().astype(int)]
+    return places
+
+
 def test_mirrored_normals_are_normals_where_mirroring_is_no_shift(detector: Detector) -> None:
     one_sided = ensemble(detector).sided.item() == 1
     rows = 30 if one_sided else 60
     assert [len(detector.reference_[f"{name}_bank"]) for name in ("shape", "texture")] == [rows, rows]
     assert detector.reference_["parts_bank"].shape[:2] == (64, 12 if one_sided else 24)
     normals = made_normals(0, 60)  # those it learned from
-    learned = np.setdiff1d(np.arange(60), ensemble(detector).held_out.numpy())
-    places = learned[np.linspace(0, len(learned) - 1, 30).round().astype(int)]
-    places = places[np.linspace(0, 29, 12).round().astype(int)]
+    held_out = ensemble(detector).held_out.numpy()
+    places = learned_places(detector)[np.linspace(0, 29, 12).round().astype(int)]
     scores = detector.novelty_scores(normals[places])["parts"]
     np.testing.assert_allclose(scores, 0, atol=1e-3)
     mirrored = detector.novelty_scores(normals[places][:, :, ::-1])["parts"]
     assert mirrored.min() > 0.1 if one_sided else mirrored.max() < 1e-3
+    assert detector.novelty_scores(normals[held_out])["parts"].min() > 0.1, "what judges was not learned"
 
 
 def test_held_out_normals_are_standard() -> None:
@@ -279,7 +323,9 @@ def test_a_side_survives_a_file_a_resumed_run_and_an_export(tmp_path: Path) -> N
         for name, values in other.novelty_scores(fresh).items():
             np.testing.assert_array_equal(values, expected[name], err_msg=name)
     export(detector, tmp_path / "hooks.onnx")
-    for name, values in ExportedDetector.load(tmp_path / "hooks.onnx", threads=1).novelty_scores(fresh).items():
+    exported = ExportedDetector.load(tmp_path / "hooks.onnx", threads=1).novelty_scores(fresh)
+    assert exported.keys() == expected.keys()
+    for name, values in exported.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
 
 

@@ -57,7 +57,11 @@ def pieces_table(line: Mapping[str, Any]) -> Table:
         rows.append((what, used_by, f"{times}", normals, f"{total:,.0f}", f"{milliseconds:.2f}"))
     header = ("piece", "needed by", "times", "normals", "million multiply-adds", "ms")
     texts = tuple(tuple(map(text, row)) for row in rows)
-    return Table("pieces", "What each piece of a score costs", header, texts, words=2)
+    notes = (
+        f"Measured on {line['machine']['processor']}, {line['machine']['threads']} threads, batches of "
+        f"{line['sizes']['scored']} images; {line['date'][:10]}, commit {line['commit']}.",
+    )
+    return Table("pieces", "What each piece of a score costs", header, texts, notes if rows else (), words=2)
 
 
 def _title(name: str, settings: Mapping[str, str]) -> str:
