@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from novanda import pictures
 from novanda.benchmark import face_cells
@@ -28,7 +30,7 @@ from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
 from novanda.benchmark.tables.sound_speed import sound_facts, sound_table
 from novanda.benchmark.tables.sounds import esc10, esc10_means, table5
-from novanda.benchmark.tables.speed import speed_facts, speed_table
+from novanda.benchmark.tables.speed import pieces_table, speed_facts, speed_table
 from novanda.benchmark.tables.video import video_facts, video_table
 from novanda.checkpoint import written_atomically
 from novanda.methods import METHODS
@@ -72,6 +74,15 @@ CIFAR-10's images are declared stand-ins. `novanda bench compared` runs the cell
 """
 
 
+def latest(name: str) -> Mapping[str, Any] | None:
+    """The last line of a file of measurements; None: there is none yet."""
+    file = ROOT / f"benchmarks/{name}.jsonl"
+    if not file.exists():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text().splitlines()[-1])
+    return found
+
+
 def filled(text: str) -> str:
     """The page with every table made anew."""
     results = read_results(ROOT / "benchmarks/core/results.jsonl")
@@ -89,10 +100,10 @@ def filled(text: str) -> str:
     faces = read_results(ROOT / "benchmarks/table6" / face_cells.LINES)
     made["table6"] = table6(list(faces.values())).to_markdown(notes=True)
     for name, (table_of, facts_of) in LATEST.items():
-        file = ROOT / f"benchmarks/{name}.jsonl"
-        if file.exists():
-            line = json.loads(file.read_text().splitlines()[-1])
+        if line := latest(name):
             made |= {name: table_of(line).to_markdown(), f"{name} facts": facts_of(line)}
+    if line := latest("speed"):
+        made["pieces"] = pieces_table(line).to_markdown(notes=True)
     for name, content in made.items():
         before, after = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         pattern = re.compile(f"({re.escape(before)}).*?({re.escape(after)})", re.DOTALL)
@@ -103,8 +114,7 @@ def filled(text: str) -> str:
 def method_pages() -> dict[Path, str]:
     """docs/methods: the list of all methods and a page of each, whole."""
     runs = read_runs(sorted(path.parent for path in ROOT.glob("benchmarks/*/results.jsonl")))
-    file = ROOT / "benchmarks/speed.jsonl"
-    line = json.loads(file.read_text().splitlines()[-1]) if file.exists() else None
+    line = latest("speed")
     folder = ROOT / "docs/methods"
     pages = {folder / f"{kind.name}.md": method_page(kind, runs, line) for kind in METHODS}
     index = methods_index(runs, line).to_markdown(notes=True)

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +46,9 @@ from novanda.detector import Detector
 from novanda.export import export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
+from novanda.neighbours import ComparisonAxes, nearest_at_places, nearest_distance
 from novanda.samples import Normals, SampleSpec
+from novanda.shift_ensemble import ShiftEnsemble
 from novanda.sources import ArraySource
 from novanda.training import Epoch, Training, has_fast_bf16, seeded, train
 
@@ -89,9 +92,11 @@ class Sizes:
     """Images in a scored batch."""
     single: int = 60
     """Images scored one by one."""
+    compared: int = 5_000
+    """Images on which novanda's own method was fitted, for one epoch, to see what each of its pieces costs."""
 
 
-QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=64, scored=8, single=3)
+QUICK = Sizes(batch_size=8, steps=1, repetitions=1, augmentations=2, fitted=64, scored=8, single=3, compared=64)
 """Only shows that everything runs: its figures mean nothing."""
 
 
@@ -330,6 +335,47 @@ def network_size(detector: Detector) -> dict[str, int]:
     }
 
 
+def novanda_pieces(sizes: Sizes) -> dict[str, dict[str, Any]]:
+    """Multiply-adds and milliseconds for an image of each piece of novanda's own score, one side of the image, once."""
+    detector = Detector(
+        methods.Novanda(), Training(epochs=1, batch_size=sizes.batch_size, device="cpu"), calibration_fraction=0.0
+    ).fit(structured_images(sizes.compared))
+    ensemble, reference = detector.model_, detector.reference_
+    assert isinstance(ensemble, ShiftEnsemble)
+    assert ensemble.colors is not None
+    images = next(Normals(ArraySource(structured_images(sizes.scored, seed=1)), batch_size=sizes.scored).batches())
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        seen = ensemble.sight(images)
+
+        def piece(name: str, compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], object]:
+            axes = ComparisonAxes(reference[f"{name}_mean"], reference[f"{name}_projection"])
+            return lambda: compare(axes.describe(getattr(seen, name)), reference[f"{name}_bank"])
+
+        works: dict[str, Callable[[], object]] = {
+            "turns": partial(ensemble.nets()[0].levels, images),
+            "colors": partial(ensemble.colors.lower_levels, images),
+            "shape": piece("shape", nearest_distance),
+            "parts": piece("parts", nearest_at_places),
+            "texture": piece("texture", nearest_distance),
+        }
+        operations = {}
+        for name, work in works.items():
+            with Operations() as counter:
+                work()
+            operations[name] = counter.total
+        seconds = timings(works, sizes.repetitions)
+    rows = {name: reference[f"{name}_bank"].shape[-2] for name in ("shape", "parts", "texture")}
+    return {
+        name: {
+            "multiply_adds": operations[name] // 2 // len(images),
+            "milliseconds": spread([1e3 * s / len(images) for s in seconds[name]]),
+            **({"normals": rows[name]} if name in rows else {}),
+        }
+        for name in works
+    }
+
+
 def bf16_differences(detector: Detector, sizes: Sizes) -> dict[str, dict[str, float]]:
     """How far scores move when the networks run under bf16 autocast: why scoring is always float32.
 
@@ -416,7 +462,6 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
     learned = learned_methods()
     say("memory")
     memory = memory_of_training([method.name for method in learned], quick, threads)
-    say("a recording of an hour")
     # Measured before and after, so that a peak taken in a busy minute does not flatter the training.
     say("convolutions")
     rates = [convolution_rates(sizes)]
@@ -443,6 +488,8 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
         scoring_exported[method.name] = scoring_speed(exported(detector), sizes)
         if method in learned:
             differences[method.name] = bf16_differences(detector, sizes)
+    say("the pieces of novanda's own")
+    pieces = novanda_pieces(sizes)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -459,6 +506,7 @@ def measure_all(sizes: Sizes, quick: bool, threads: int | None, say: Callable[[s
         "augmentation": augmentation,
         "scoring": scoring,
         "exported": scoring_exported,
+        "novanda_pieces": pieces,
         "bf16_score_differences": differences,
         "seconds": rounded(time.perf_counter() - began),
     }
@@ -495,6 +543,8 @@ def table(line: Mapping[str, Any]) -> Table:
             row(f"{part} {name}, batch {sizes['scored']}", "images/s", found["images_per_second"])
             latency = found["latency_ms"]
             row(f"{part} {name}, one image", "ms", latency, f"95th percentile {latency['percentile_95']:.4g}")
+    for name, piece in line["novanda_pieces"].items():
+        row(f"novanda's {name}, an image", "ms", piece["milliseconds"], f"{piece['multiply_adds']:,} multiply-adds")
     for name, scores in line["bf16_score_differences"].items():
         for score, values in scores.items():
             also = f"relative {values['relative']:.2g}, {values['deviations']:.2g} standard deviations"

@@ -23,6 +23,7 @@ from novanda.augment import (
     NegativeAugmentation,
     Transformation,
     crop_and_recolor,
+    false_colors,
     legal_transformations,
     mirror,
     quarter_turns,
@@ -190,6 +191,25 @@ def test_all_combined_is_rotation_then_crop_then_flip_of_a_smooth_image() -> Non
 
 # ---------------------------------------------------------------------------------------------------------------
 # recolor
+
+
+def test_false_colors_are_those_of_loops() -> None:
+    images = torch.rand(2, 3, 4, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = false_colors(images)
+    assert found.shape == (5, 2, 3, 4, 6)
+    for b, y, x in itertools.product(range(2), range(4), range(6)):
+        red, green, blue = images[b, :, y, x].tolist()
+        gray = 0.299 * red + 0.587 * green + 0.114 * blue
+        expected = [
+            (red, green, blue),
+            (green, blue, red),
+            (blue, red, green),
+            (-red, -green, -blue),
+            (gray, gray, gray),
+        ]
+        np.testing.assert_allclose(found[:, b, :, y, x].numpy(), expected, atol=1e-6)
+    one = images[:, :1]
+    assert torch.equal(false_colors(one), torch.stack([one, -one]))
 
 
 def _unit(images: Tensor) -> Tensor:

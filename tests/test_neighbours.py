@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import inv, sqrtm
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from novanda import neighbours
-from novanda.neighbours import comparison_axes, nearest_distance
+from novanda.neighbours import comparison_axes, every_axis, nearest_at_places, nearest_distance
 
 SMALL_WHOLE = st.integers(-3, 3).map(float)  # ties and duplicates above all
 ROWS = st.integers(1, 6).flatmap(
@@ -51,6 +52,22 @@ def test_nearest_distance_in_continuous_data(far: float, k: int) -> None:
     assert (nearest_distance(bank, bank) == 0).all()
 
 
+def test_at_each_place_only_what_was_there_is_compared() -> None:
+    generator = np.random.default_rng(0)
+    bank, parts = generator.normal(size=(5, 20, 3)), generator.normal(size=(5, 4, 3))
+    found = nearest_at_places(*(torch.from_numpy(each.astype(np.float32)) for each in (parts, bank)))
+    each = [
+        NearestNeighbors(n_neighbors=1).fit(bank[place]).kneighbors(parts[place])[0][:, 0] for place in range(len(bank))
+    ]
+    np.testing.assert_allclose(found.numpy(), np.mean(each, 0), rtol=1e-5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "_CHUNK", 2 * 5 * 20)  # two samples at once
+        again = nearest_at_places(*(torch.from_numpy(each.astype(np.float32)) for each in (parts, bank)))
+    np.testing.assert_allclose(again.numpy(), found.numpy(), rtol=1e-6)
+    copies = torch.from_numpy(bank[:, 7:9].astype(np.float32))
+    assert (nearest_at_places(copies, torch.from_numpy(bank.astype(np.float32))) == 0).all()
+
+
 def test_wide_features_are_compared_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of few normals with many features it is not the distance matrix that is large, but the nearest ones' features."""
     bank, queries = torch.randn(4, 100), torch.randn(9, 100)
@@ -74,6 +91,14 @@ def test_nearest_distance_in_pieces_of_bounded_memory(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(nearest_distance(queries, bank, 2), whole, rtol=1e-6)
     monkeypatch.setattr(neighbours, "_CHUNK", 1)
     np.testing.assert_allclose(nearest_distance(queries, bank, 2), whole, rtol=1e-6)
+
+
+def test_a_centred_bank_is_compared_as_any_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = (torch.randn(count, 12, generator=generator) for count in (80, 30))
+    expected = nearest_distance(queries, bank, 2)
+    np.testing.assert_allclose(nearest_distance(queries, bank, 2, centred=True), expected, rtol=1e-6)
+    assert (nearest_distance(bank, bank, centred=True) == 0).all()
 
 
 def correlated(count: int = 60, width: int = 10, seed: int = 0) -> torch.Tensor:
@@ -108,3 +133,25 @@ def test_what_no_normal_has_is_not_infinitely_far() -> None:
 
 def test_components_are_clamped_to_what_the_normals_allow() -> None:
     assert comparison_axes(correlated(5), 99).projection.shape == (10, 4)
+
+
+@pytest.mark.parametrize("count", [400, 5, 2])
+def test_along_every_axis_distances_are_halfway_to_mahalanobis(count: int) -> None:
+    generator = np.random.default_rng(0)
+    features = (generator.normal(size=(count, 12)) @ generator.normal(size=(12, 12)) + 3).astype(np.float32)
+    others = generator.normal(size=(7, 12)).astype(np.float32)
+    axes = every_axis(torch.from_numpy(features))
+    described = axes.describe(torch.from_numpy(others)).numpy()
+    covariance = np.cov(features.T.astype(np.float64))
+    metric = inv(sqrtm(covariance + 0.1 * np.trace(covariance) / 12 * np.eye(12)))
+    for one in range(7):
+        # With fewer normals than features, too, no direction is left out.
+        difference = (others[one] - others[one - 1]).astype(np.float64)
+        expected = np.sqrt(difference @ metric @ difference)
+        assert np.linalg.norm(described[one] - described[one - 1]) == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(axes.describe(torch.from_numpy(features)).mean(0).numpy(), 0, atol=1e-4)
+
+
+def test_every_axis_of_normals_that_are_all_alike_is_finite() -> None:
+    axes = every_axis(torch.ones(6, 3))
+    assert axes.describe(torch.tensor([[1.0, 1.0, 1.0], [1.0, 2.0, 1.0]])).isfinite().all()

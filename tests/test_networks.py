@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from novanda.networks import (
     GlobalEstimator,
     LeNet,
     LocalEstimator,
+    PlaceNet,
     PriorEstimator,
     ResidualNet,
     WideResNet,
@@ -245,6 +247,21 @@ def test_the_residual_blocks_are_residual() -> None:
                 parameter.zero_()
         expected = network.top(network.middle(network.stem(images)))
     assert torch.equal(network.features(images), expected)
+
+
+def test_a_place_net_answers_from_the_places_around() -> None:
+    network = PlaceNet(3, 5, width=2).eval()
+    images = _random(2, 3, 32, 48)
+    with torch.no_grad():
+        half, quarter = network.lower_levels(images)
+        assert (half.shape, quarter.shape) == ((2, 4, 16, 24), (2, 8, 8, 12))
+        found = network(images)
+    assert found.shape == (2, 5, 8, 12)
+    padded = np.pad(quarter.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    around = padded[1, :, 3:6, 11:14].mean((1, 2))
+    weights, offset = network.head.weight.detach().numpy()[:, :, 0, 0], network.head.bias
+    assert offset is not None
+    np.testing.assert_allclose(found[1, :, 3, 11], weights @ around + offset.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------------------------

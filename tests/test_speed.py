@@ -100,11 +100,37 @@ def test_training_of_every_method_that_has_stages(line: dict[str, Any]) -> None:
         assert memory["peak"] > memory["before"]
 
 
+# Output places x 9 x inputs x outputs of each 3 x 3 convolution up to the third level, at width 32.
+FIRST = 32 * 32 * 9 * 3 * 32
+TRUNK = (
+    FIRST + 32 * 32 * 9 * 32 * 64 + 16 * 16 * 9 * (2 * 64 * 64 + 64 * 128) + 8 * 8 * 9 * 2 * 128 * 128
+)  # the last level costs 8 * 8 * 9 * 128 * 256 more
+
+
 @slow
 def test_an_image_costs_as_much_however_often_an_epoch_walks_it(line: dict[str, Any]) -> None:
-    """novanda's net is RotNet's and sees an image in four turns too, but it walks few images several times an epoch."""
+    """novanda's first net is RotNet's and sees an image in four turns too; its second sees it once, with five answers.
+
+    It walks few images several times an epoch.
+    """
     ours, theirs = (line["training"][name]["step_gflop"] for name in ("novanda", "rotnet"))
-    assert ours == pytest.approx(theirs, rel=0.02)
+    second = 3 * (TRUNK + 8 * 8 * 128 * 5) - FIRST  # nobody needs the gradient of the images
+    expected = 2 * second * line["sizes"]["batch_size"] / 1e9
+    assert ours - theirs == pytest.approx(expected, rel=0.02)
+
+
+@slow
+def test_the_pieces_of_a_score_cost_what_was_counted_by_hand(line: dict[str, Any]) -> None:
+    pieces = line["novanda_pieces"]
+    assert list(pieces) == ["turns", "colors", "shape", "parts", "texture"]
+    assert pieces["turns"]["multiply_adds"] == TRUNK + 8 * 8 * 9 * 128 * 256
+    assert pieces["colors"]["multiply_adds"] == TRUNK
+    # 64 images less the eight held out, and the same mirrored.
+    assert [pieces[name].get("normals") for name in pieces] == [None, None, 112, 112, 112]
+    assert pieces["shape"]["multiply_adds"] == 4 * 256 * (4 * 256 + 112)
+    assert pieces["parts"]["multiply_adds"] == 64 * (2 * 128 * 64 + 64 * 112)
+    # Two nets' 64 channels in 1 + 4 + 9 cells; of 112 normals 111 axes at most.
+    assert pieces["texture"]["multiply_adds"] == 2 * 64 * 14 * 111 + 111 * 112
 
 
 @slow

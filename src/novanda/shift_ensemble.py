@@ -1,4 +1,4 @@
-"""Nets that name shifts of the normals, and what they see of a sample on three levels."""
+"""Nets that name shifts of the normals, one that names false colours, and what they see of a sample on three levels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from novanda.augment import mirror, negative_shifts, shifted
-from novanda.networks import ResidualNet
+from novanda.augment import false_colors, mirror, negative_shifts, shifted
+from novanda.networks import PlaceNet, ResidualNet
 from novanda.samples import Kind, SampleSpec
 
 TEXTURE_GRIDS = (1, 2, 3)
@@ -24,12 +24,15 @@ _EPOCH = 1_000  # samples at least: fewer normals are walked several times, or a
 
 @dataclass(frozen=True)
 class Sight:
-    """What the nets make of samples. Letters: B batch, S shifts, M sides, F, T features, P places, C channels."""
+    """What N nets make of samples.
+
+    Letters: B batch, S shifts, M sides, F, T features, P places, C channels.
+    """
 
     logits: Tensor
     """(B, S, M S): of each sample under each shift, for each shift of each side."""
     shape: Tensor
-    """(S, B, F), of unit length."""
+    """(B, N S F), of unit length for each net and shift."""
     parts: Tensor
     """(P, B, C)"""
     texture: Tensor
@@ -50,6 +53,11 @@ class ShiftEnsemble(nn.Module):
         self.sides = 1 if spec.kind == "spectrogram" else 2
         outputs = self.shifts * self.sides
         self.members = nn.ModuleList(ResidualNet(spec.channels, outputs, width) for _ in range(members))
+        # Who names turns may be blind to colours, and who names the colours of places is not: below the last level what
+        # both see is compared, side by side.
+        self.colors: PlaceNet | None = None
+        if spec.kind == "image":
+            self.colors = PlaceNet(spec.channels, len(false_colors(torch.zeros(1, spec.channels, 1, 1))), width)
         # A tenth, but of few samples enough to tell a mean by, if that leaves three quarters to learn from.
         size = min(max(count // 10, 8), count // 4, _MOST_HELD_OUT)
         places = torch.linspace(0, count - 1, size).round().long() if spec.recording is None else _in_runs(size, count)
@@ -83,6 +91,10 @@ class ShiftEnsemble(nn.Module):
         places = self.learned(count)
         return places.repeat(-(-_EPOCH // len(places)))
 
+    def normal_sights(self, images: Tensor) -> list[Sight]:
+        """Normals (B, C, H, W) as they are and, where their mirror images are as normal, mirrored."""
+        return [self.sight(images)] if self.sided > 0 else self.sights(images)
+
     def sights(self, images: Tensor) -> list[Sight]:
         """Samples (B, C, H, W) as they are and, but for spectrograms, mirrored."""
         views = [images]
@@ -91,23 +103,26 @@ class ShiftEnsemble(nn.Module):
         return [self.sight(view) for view in views]
 
     def sight(self, images: Tensor) -> Sight:
-        """What the members see of samples (B, C, H, W): logits averaged, features side by side."""
-        logits, shapes, parts, textures = [], [], [], []
+        """What the nets see of samples (B, C, H, W): logits averaged, features side by side."""
+        logits, shapes, lower, parts, textures = [], [], [], [], []
         # A shift at a time, for all at once would need as many times the memory.
         views = shifted(images, self.kind).view(self.shifts, *images.shape).unbind()
         for net in self.nets():
             levels = [net.levels(view) for view in views]
             features = [level[2] for level in levels]
             logits.append(torch.stack([self.answer(net.head(each).float()) for each in features], 1))
-            shapes.append(torch.stack([F.normalize(each.float(), dim=1) for each in features]))
+            shapes += [F.normalize(each.float(), dim=1) for each in features]
             # The levels below are compared for the sample as it is, which comes first.
-            texture, part, _ = levels[0]
+            lower.append(levels[0][:2])
+        if self.colors is not None:
+            lower.append(self.colors.lower_levels(images))
+        for texture, part in lower:
             part = F.adaptive_avg_pool2d(F.avg_pool2d(part.float(), 3, 1, 1), PARTS)
             parts.append(part.flatten(2).permute(2, 0, 1))
             textures.append([F.adaptive_avg_pool2d(texture.float(), grid).flatten(1) for grid in TEXTURE_GRIDS])
         return Sight(
             torch.stack(logits).mean(0),
-            torch.cat(shapes, 2) / len(shapes) ** 0.5,
+            torch.cat(shapes, 1),
             torch.cat(parts, 2),
             torch.cat([torch.cat(same, 1) for same in zip(*textures, strict=True)], 1),
         )

@@ -10,7 +10,7 @@ from novanda.benchmark.cells import Cell
 from novanda.benchmark.published import cifar10_auroc, table
 from novanda.benchmark.studies import STUDIES
 from novanda.benchmark.tables import study
-from novanda.benchmark.tables.speed import speed_facts, speed_table
+from novanda.benchmark.tables.speed import pieces_table, speed_facts, speed_table
 from novanda.benchmark.tables.table import Table
 from novanda.methods import NDA, PCA, NearestNeighbour, RotNet
 
@@ -113,6 +113,15 @@ def test_speed_tables_show_what_a_line_of_make_bench_holds() -> None:
     first, second = _rows(speed_table({**line, "exported": exported}))
     assert first == [NDA.title, "1,234", "1,234", "60%", "650", "1,234", "2.3", "1,234", "1.23"]
     assert second == [PCA.title, "", "", "", "", "1,234", "2.3", "", ""]
+    assert _rows(pieces_table({**line, "sizes": {"scored": 256}})) == []
+    cost = {"multiply_adds": 2_600_000, "milliseconds": spread}
+    found = {"turns": cost, "shape": {**cost, "normals": 9_000}}
+    table = pieces_table({**line, "novanda_pieces": found, "sizes": {"scored": 256}})
+    assert "2 threads, batches of 256 images; 2026-01-02, commit abc" in table.to_markdown(notes=True)
+    assert _rows(table) == [
+        ["the net that names turns", "shift, shape, parts, texture", "8", "", "21", "9875.20"],
+        ["the comparison of shape", "shape", "2", "9,000", "5", "2468.80"],
+    ]
     facts = speed_facts(line)
     assert "a CPU, 2 of 4 cores" in facts
     assert "load 0.2" in facts

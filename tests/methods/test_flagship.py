@@ -13,12 +13,13 @@ from sklearn.metrics import roc_auc_score
 from test_contract import made_normals, made_novel
 
 from novanda import Detector
-from novanda.augment import negative_shifts, shift_and_mirror, shifted
+from novanda.augment import false_colors, negative_shifts, shift_and_mirror, shifted
 from novanda.errors import InputError
 from novanda.export import export
 from novanda.exported import ExportedDetector
 from novanda.method import Batch
 from novanda.methods import Novanda, flagship
+from novanda.neighbours import every_axis
 from novanda.networks import ResidualNet
 from novanda.recordings import AudioForm
 from novanda.samples import Normals, SampleSpec
@@ -34,14 +35,19 @@ def fitted(method: Novanda = TINY, images: np.ndarray | None = None, **options: 
     return detector.fit(made_normals(0, 60) if images is None else images, **options)
 
 
+def made_to_be(sided: bool, method: Novanda = TINY) -> Detector:
+    """One to whose normals mirroring is a shift or is none, whatever they look like."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flagship, "mirroring_shows", lambda *_: sided)
+        found = fitted(method)
+    assert ensemble(found).sided.item() == float(sided)
+    return found
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["either side", "one side"])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    """One to whose normals mirroring is no shift, and one to whose it is, whatever they look like."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flagship, "mirroring_shows", lambda *_: request.param)
-        found = fitted()
-    assert ensemble(found).sided.item() == float(request.param)
-    return found
+    """One of either."""
+    return made_to_be(request.param)
 
 
 def ensemble(detector: Detector) -> ShiftEnsemble:
@@ -68,7 +74,8 @@ def cells(field: np.ndarray, grid: int) -> np.ndarray:
 
 def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
     """The four scores of one scaled image (C, H, W), with the nets' answers and the banks taken as they are."""
-    (net,) = ensemble(detector).nets()
+    nets, colors = ensemble(detector).nets(), ensemble(detector).colors
+    assert colors is not None
     reference = {name: tensor.numpy().astype(np.float64) for name, tensor in detector.reference_.items()}
     k, one_side = TINY.neighbours, ensemble(detector).sided.item() == 1
     sums: dict[str, Any] = dict.fromkeys(("shift", "shape", "parts", "texture"), 0.0)
@@ -76,8 +83,11 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
     for side, view in enumerate((image, image.flip(2))):
         turns = [torch.rot90(view, turn, (1, 2))[None] for turn in range(4)]
         with torch.inference_mode():
-            levels = [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns]
-            outputs = np.array([net(turn).numpy()[0] for turn in turns], np.float64)
+            levels = [
+                [[part.numpy().astype(np.float64)[0] for part in net.levels(turn)] for turn in turns] for net in nets
+            ]
+            outputs = np.array([[net(turn).numpy()[0] for turn in turns] for net in nets], np.float64).mean(0)
+            lower = [level.numpy().astype(np.float64)[0] for level in colors.lower_levels(view[None])]
         for t in range(4):
             # Four outputs for the turns; of one-sided things four more, for one side and against the other.
             more = outputs[t][4:] if one_side else np.zeros(4)
@@ -88,12 +98,14 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
         if side == 1 and one_side:
             continue
         share = 1 if one_side else 0.5
-        for t in range(4):
-            feature = levels[t][2] / np.linalg.norm(levels[t][2])
-            cosines = sorted((feature @ normal for normal in reference["shape_bank"][t]), reverse=True)
-            sums["shape"] += share * (1 - np.mean(cosines[:k])) / 4
-        texture, parts = levels[0][0], levels[0][1]
-        described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3)])
+        seen = np.concatenate([level[2] / np.linalg.norm(level[2]) for net in levels for level in net])
+        placed = (seen - reference["shape_mean"]) @ reference["shape_projection"]
+        distances = sorted(np.linalg.norm(placed - other) for other in reference["shape_bank"])
+        sums["shape"] += share * np.mean(distances[:k])
+        # The levels of all nets, side by side: of the textures, all cells of a grid before those of the next.
+        textures = [*(net[0][0] for net in levels), lower[0]]
+        parts = np.concatenate([*(net[0][1] for net in levels), lower[1]])
+        described = np.concatenate([cells(texture, grid) for grid in (1, 2, 3) for texture in textures])
         placed = (described - reference["texture_mean"]) @ reference["texture_projection"]
         distances = sorted(np.linalg.norm(placed - other) for other in reference["texture_bank"])
         sums["texture"] += share * np.mean(distances[:k])
@@ -109,6 +121,14 @@ def by_loops(detector: Detector, image: torch.Tensor) -> dict[str, float]:
 
 
 def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
+    check_scores(detector)
+
+
+def test_scores_of_two_members_are_those_of_slow_loops() -> None:
+    check_scores(made_to_be(False, dataclasses.replace(TINY, members=2)))
+
+
+def check_scores(detector: Detector) -> None:
     images = np.concatenate([made_normals(5, 2), made_novel(5, 2)])
     found = detector.novelty_scores(images)
     scaled = detector.spec_.scale(torch.from_numpy(images.transpose(0, 3, 1, 2)))
@@ -117,13 +137,55 @@ def test_scores_are_those_of_slow_loops(detector: Detector) -> None:
     pairs = 4 * 3 * 4 + (8 if ensemble(detector).sided.item() == 1 else 0)
     share = reference["reliability"].sum().item() / pairs
     assert 0 < share < 1
-    weights = np.array([3 * share, 1, 1, 1])
+    weights = np.array([3 * share, 3, 1, 1])
     for place, image in enumerate(scaled):
         expected = by_loops(detector, image)
         for name, value in expected.items():
             assert found[name][place] == pytest.approx(value, rel=1e-4, abs=1e-5), name
         standard = (np.array(list(expected.values())) - reference["mean"].numpy()) / reference["deviation"].numpy()
         assert found["novelty"][place] == pytest.approx(weights @ standard / weights.sum(), rel=1e-3, abs=1e-3)
+
+
+def test_axes_are_those_of_the_normals_and_their_shape_is_compared_along_every_one(detector: Detector) -> None:
+    nets, reference = ensemble(detector).nets(), detector.reference_
+    places = learned_places(detector)
+    images = detector.spec_.scale(torch.from_numpy(made_normals(0, 60)[places].transpose(0, 3, 1, 2)))
+    views = [images] if ensemble(detector).sided.item() == 1 else [images, images.flip(3)]
+    with torch.inference_mode():
+        features = [
+            torch.cat([torch.nn.functional.normalize(nets[0].features(torch.rot90(v, t, (2, 3)))) for t in range(4)], 1)
+            for v in views
+        ]
+    axes = every_axis(torch.cat(features))
+    torch.testing.assert_close(reference["shape_mean"], axes.mean, rtol=1e-3, atol=1e-4)
+    # Axes may point either way, and turn among those that vary alike: what they say of distances is the same.
+    found, expected = (p @ p.T for p in (reference["shape_projection"], axes.projection))
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2 * expected.max().item())
+    # Two nets' 8 channels in 1 + 4 + 9 cells along six axes, and their 16 at places along all there are.
+    assert reference["texture_projection"].shape == (2 * 8 * 14, 6)
+    assert reference["parts_projection"].shape == (2 * 16, 32)
+
+
+def learned_places(detector: Detector, most: int = TINY.bank) -> np.ndarray:
+    """Of the 60 normals those that shape and texture are compared with."""
+    learned = np.setdiff1d(np.arange(60), ensemble(detector).held_out.numpy())
+    places: np.ndarray = learned[np.linspace(0, len(learned) - 1, most).round().astype(int)]
+    return places
+
+
+def test_mirrored_normals_are_normals_where_mirroring_is_no_shift(detector: Detector) -> None:
+    one_sided = ensemble(detector).sided.item() == 1
+    rows = 30 if one_sided else 60
+    assert [len(detector.reference_[f"{name}_bank"]) for name in ("shape", "texture")] == [rows, rows]
+    assert detector.reference_["parts_bank"].shape[:2] == (64, 12 if one_sided else 24)
+    normals = made_normals(0, 60)  # those it learned from
+    held_out = ensemble(detector).held_out.numpy()
+    places = learned_places(detector)[np.linspace(0, 29, 12).round().astype(int)]
+    scores = detector.novelty_scores(normals[places])["parts"]
+    np.testing.assert_allclose(scores, 0, atol=1e-3)
+    mirrored = detector.novelty_scores(normals[places][:, :, ::-1])["parts"]
+    assert mirrored.min() > 0.1 if one_sided else mirrored.max() < 1e-3
+    assert detector.novelty_scores(normals[held_out])["parts"].min() > 0.1, "what judges was not learned"
 
 
 def test_held_out_normals_are_standard() -> None:
@@ -261,7 +323,9 @@ def test_a_side_survives_a_file_a_resumed_run_and_an_export(tmp_path: Path) -> N
         for name, values in other.novelty_scores(fresh).items():
             np.testing.assert_array_equal(values, expected[name], err_msg=name)
     export(detector, tmp_path / "hooks.onnx")
-    for name, values in ExportedDetector.load(tmp_path / "hooks.onnx", threads=1).novelty_scores(fresh).items():
+    exported = ExportedDetector.load(tmp_path / "hooks.onnx", threads=1).novelty_scores(fresh)
+    assert exported.keys() == expected.keys()
+    for name, values in exported.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
 
 
@@ -287,6 +351,37 @@ def test_the_loss_without_a_side_is_that_of_four_classes() -> None:
         logits = torch.cat([outputs[:, :4] + outputs[:, 4:], outputs[:, :4] - outputs[:, 4:]], 1)
         expected = torch.nn.functional.cross_entropy(logits, turns + 4 * mirrored.repeat(4))
         assert stage.players[0].loss(batch)["shift"].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_loss_of_the_colors_is_that_of_slow_loops(channels: int) -> None:
+    model = TINY.build(SampleSpec("image", channels, 32, 32), 60)
+    assert isinstance(model, ShiftEnsemble)
+    assert model.colors is not None
+    (stage,) = TINY.stages(model, 1)
+    assert [player.name for player in stage.players] == ["net_1", "colors"]
+    assert {id(p) for p in stage.players[1].parameters} == {id(p) for p in model.colors.parameters()}
+    images = torch.rand(6, channels, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model.eval()
+    for sided in (0.0, 1.0):
+        model.sided.fill_(sided)
+        batch = Batch(images, torch.arange(6), torch.Generator().manual_seed(1), "image", 0.0)
+        generator = torch.Generator().manual_seed(1)
+        # Where mirroring shows, no image is mirrored.
+        mirrored = (torch.rand(6, generator=generator) < 0.5) & (sided == 0)
+        assert mirrored.any() == (sided == 0)
+        moved = shift_and_mirror(images, generator, TINY.padding, "image", mirrored)
+        number = 5 if channels == 3 else 2
+        labels = torch.randint(number, (6,), generator=generator).tolist()
+        losses = []
+        with torch.inference_mode():
+            found = stage.players[1].loss(batch)["color"].item()
+            for image, label in zip(moved, labels, strict=True):
+                logits = model.colors(false_colors(image[None])[label])[0].double().numpy()
+                for row, column in np.ndindex(8, 8):
+                    here = logits[:, row, column]
+                    losses.append(np.log(np.exp(here).sum()) - here[label])
+        assert found == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_what_has_either_side_is_as_normal_when_mirrored() -> None:
@@ -428,6 +523,7 @@ def test_other_kinds(kind: str) -> None:
     novel = generator.normal(0, 0.5, (20, channels, 32, 32)).astype(np.float32)
     detector = fitted(images=normal[:50], kind=kind)
     assert detector.spec_.kind == kind
+    assert ensemble(detector).colors is None
     # A spectrogram's shifts mirror it already; all of this motion goes down and to one side above, the other below.
     assert (ensemble(detector).sides, ensemble(detector).sided.item()) == ((2, 1.0) if kind == "flow" else (1, 0.0))
     scores = detector.novelty_score(np.concatenate([normal[50:], novel]))

@@ -5,7 +5,7 @@ one row per sample, from a generator that the caller gives: the same seed gives 
 any split of the batch. Letters: B batch, C channels, H height, W width. Samples are float32 in [-1, 1].
 """
 
-from novanda.augment.drawn import Draw, recolor, resample
+from novanda.augment.drawn import Draw, false_colors, recolor, resample
 from novanda.augment.legality import (
     SECTION_2_1,
     SECTION_2_3,
@@ -23,6 +23,7 @@ __all__ = [
     "NegativeAugmentation",
     "Transformation",
     "crop_and_recolor",
+    "false_colors",
     "legal_transformations",
     "legal_turns",
     "mirror",

@@ -97,6 +97,18 @@ def recolor(images: Tensor, draw: Draw) -> Tensor:
     return x * 2 - 1
 
 
+def false_colors(images: Tensor) -> Tensor:
+    """Images as they are, in colours that they are not, and inverted: (B, C, H, W) in [-1, 1] -> (K, B, C, H, W).
+
+    Of three channels K is 5: as it is, the channels moved on by one and by two, inverted, gray. Else it is 2: as it is
+    and inverted. No edge moves.
+    """
+    if images.shape[1] != 3:
+        return torch.stack([images, -images])
+    moved = [images.roll(-by, 1) for by in (1, 2)]
+    return torch.stack([images, *moved, -images, _gray(images).expand_as(images)])
+
+
 def _spread(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 

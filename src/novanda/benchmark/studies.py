@@ -203,13 +203,13 @@ def flagship(seeds: Sequence[int] = (0, 1), budget: Budget = "quick") -> list[Ce
     """
     quick = _QUICK[Novanda]
     cells = [_one_vs_rest("cifar10", name, Novanda(), seed=seed) for seed in seeds for name in _CIFAR10]
-    cells += [_one_vs_rest("cifar10", name, *quick, seed) for seed in seeds[:1] for name in _CIFAR10]
-    cells += [replace(c, calibration_fraction=0.2) for c in cells if c.method == quick[0]]
+    cells += [_one_vs_rest("cifar10", name, *quick, seed) for seed in seeds for name in _CIFAR10]
+    cells += [replace(c, calibration_fraction=0.2) for c in cells if c.method == quick[0] and c.seed == seeds[0]]
     for data_set in ("fashion_mnist", "mnist"):
-        cells += [
-            _one_vs_rest(data_set, n, Novanda(), seed=s) for s in seeds[:1] for n in datasets.get(data_set).classes
-        ]
-    cells += [_cell("coil20", n, "angle_blocks", *quick, s) for s in seeds[:1] for n in datasets.get("coil20").classes]
+        classes = datasets.get(data_set).classes
+        cells += [_one_vs_rest(data_set, name, *quick, seed) for seed in seeds for name in classes]
+        cells += [_one_vs_rest(data_set, name, Novanda(), seed=seed) for seed in seeds[:1] for name in classes]
+    cells += [_cell("coil20", n, "angle_blocks", *quick, s) for s in seeds for n in datasets.get("coil20").classes]
     return cells
 
 

@@ -125,7 +125,7 @@ def read(cls: type[D], path: Path, device: str) -> D:
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError, ArithmeticError) as error:
-        raise ModelFileError(f"{path} is damaged or was not written by novanda: {error!r}") from error
+        raise ModelFileError(f"{path} is damaged or was not written by this version of novanda: {error!r}") from error
     return detector
 
 

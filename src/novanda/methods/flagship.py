@@ -1,8 +1,9 @@
-"""novanda's own method: the evidence of shifts, and distances on three levels of the net that learned them."""
+"""novanda's own method: the evidence of shifts, and distances on three levels of what learned them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal, cast
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from novanda import losses
-from novanda.augment import negative_shifts, shift_and_mirror, shifted
+from novanda.augment import false_colors, negative_shifts, shift_and_mirror, shifted
 from novanda.method import Batch, Method, Player, Reference, Stage, headline_first, require
-from novanda.neighbours import ComparisonAxes, comparison_axes, nearest_distance
+from novanda.neighbours import ComparisonAxes, comparison_axes, every_axis, nearest_at_places, nearest_distance
+from novanda.networks import PlaceNet
 from novanda.samples import Kind, Normals, SampleSpec, even_split
 from novanda.shift_ensemble import TEXTURE_GRIDS, ShiftEnsemble, Sight, logits_of, reliability
 from novanda.symmetry import mirroring_shows
@@ -37,6 +39,10 @@ class Novanda(Method):
     normals, for the whole (shape), place by place (parts) and averaged over cells (texture), since what differs in
     texture alone still has an upright.
 
+    Who names turns may be blind to colours. So of an image, not of a motion or a spectrogram, a second, smaller net
+    names at each place which colours it was given: its own, its channels exchanged, inverted or gray (of one channel:
+    its own or inverted). For parts and texture what both nets see is compared, side by side.
+
     A mirroring is no shift for most photos, whose mirror images are as normal as they are, and is one for digits, shoes
     and parts that always lie alike. The normals decide before training begins, by whether their mirror images lie
     farther from other normals' pixels than they do themselves: then there are eight shifts in place of four; otherwise
@@ -45,36 +51,40 @@ class Novanda(Method):
     With l[t, o] the logit for shift o of the sample under shift t, r[t, o] = max(0, P(l[t, t] > l[t, o]) + P(l[o, o] >
     l[o, t]) - 1) over held-out normals says how well those two can be told apart at all (a round thing has no upright:
     r is 0 there).
-    Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = 1 - mean cosine to the k nearest normals on the
-    last layer, averaged over shifts; parts = distance to the nearest normal at the same place on the third level,
-    averaged over 8 x 8 places; texture = mean distance to the k nearest normals on the second level, averaged over
-    cells of several grids, along principal axes halfway whitened. Each is standardised by mean and deviation of
-    held-out normals, and novelty is their mean, where shift counts three times the mean r and the others once. No
-    novelty is needed or used for any of this.
+    Scores: shift = -sum r[t, o] (l[t, t] - l[t, o]) / sum r; shape = mean distance to the k nearest normals on the last
+    layer, of unit length under each shift and those side by side, along all principal axes; parts = distance to the
+    nearest normal at the same place on the nets' third level, averaged over 8 x 8 places; texture = mean distance to
+    the k nearest normals on their second level, averaged over cells of several grids; both along leading principal axes
+    of standardised features. All axes are halfway whitened, and mirrored normals are normals too where mirroring is no
+    shift. Each score is standardised by mean and deviation of held-out normals, and novelty is their mean, where shift
+    counts three times the mean r, shape three times and the others once. No novelty is needed or used for any of this.
 
     Objective: cross-entropy of the shift, every sample seen under all four in each step (Gidaris & Komodakis 2018),
-    mirrored or not by chance. The net is a residual one of 0.76 M weights at width 32, by AdamW and a one-cycle
-    schedule. Ours are the weighting by reliability, the trial of the mirroring, the comparison on three levels and its
-    fusion. Choices were made on training images alone: on CIFAR-10's, a class's first 4,000 against its other 1,000 and
-    other classes', but for the mirroring, which shows on none of its classes (docs/flagship.md). Four passes an image
-    in training, eight in scoring, and the comparison with the banks. A tenth of the normals is held out of training for
-    all this, of recordings in runs of segments; fewer than a thousand are walked several times an epoch.
+    mirrored or not by chance; and cross-entropy of the colours over all places, every sample seen in one of them. The
+    nets are residual ones of 0.76 M and 0.46 M weights at width 32, by AdamW and a one-cycle schedule. Ours are the
+    weighting by reliability, the trial of the mirroring, the comparison on three levels and its fusion. Choices were
+    made on training images: a class's first 4,000 against its other 1,000 and other classes', of CIFAR-10 and, the last
+    ones, of Fashion-MNIST; that of the mirroring on digits and garments, for it shows on no class of CIFAR-10. What was
+    scored on test images meanwhile, docs/flagship.md says. Four passes an image in training and eight in scoring, one
+    and two of the second net, and the comparison with the banks. For reliability, means and deviations a tenth of the
+    normals is held out of training, of recordings in runs of segments; fewer than a thousand are walked several times
+    an epoch.
 
     When to use it: first. For photos of things, also few or gray; for sounds and clips. The patch dictionary is quicker
     for plain textures; where a network trained on many other images is allowed, try frozen features too.
 
     Attributes:
         preset: "quick", "standard" or "thorough" (width 16, 32, 48; 18, 30, 60 epochs; 1, 1, 2 members):
-            standard is sharper than quick; thorough is there for who has a GPU, and was never measured. What follows
-            overrides it.
+            thorough is there for who has a GPU, and was never measured. What follows overrides it.
         width: channels of the first convolution; 0: the preset's.
         members: nets trained side by side whose answers are averaged; 0: the preset's.
         padding: pixels by which training samples are shifted at most, reflected at the border.
         shift_weight, shape_weight, parts_weight, texture_weight: what each standardised score counts.
         components: principal axes of the texture; clamped to what the normals allow.
         neighbours: k; clamped to the number of normals kept.
-        bank: normals kept to compare shape and texture with, at most; spaced evenly.
-        parts_bank: normals kept to compare parts with, at most: each takes 16 KiB.
+        bank: normals kept to compare shape and texture with, at most; spaced evenly. At width 32 each takes 5 KiB.
+        parts_bank: how many of them parts are compared with, at most; each takes 16 KiB. Where mirroring is no shift,
+            either is kept mirrored too and takes twice as much.
         score: the headline.
     """
 
@@ -85,7 +95,7 @@ class Novanda(Method):
     training: ClassVar[Training] = Training(
         epochs=30, batch_size=64, optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, schedule="one_cycle"
     )
-    training_only: ClassVar[tuple[str, ...]] = ("held_out",)
+    training_only: ClassVar[tuple[str, ...]] = ("held_out", "colors.head.")
     minimum_samples: ClassVar[int] = 8
 
     preset: Preset = "standard"
@@ -93,12 +103,12 @@ class Novanda(Method):
     members: int = 0
     padding: int = 4
     shift_weight: float = 3.0
-    shape_weight: float = 1.0
+    shape_weight: float = 3.0
     parts_weight: float = 1.0
     texture_weight: float = 1.0
     components: int = 256
-    neighbours: int = 5
-    bank: int = 4_000
+    neighbours: int = 1
+    bank: int = 6_000
     parts_bank: int = 2_000
     score: Score = "novelty"
 
@@ -145,12 +155,25 @@ class Novanda(Method):
             # Where mirroring is no shift, which of the two sides it was can not be told: that is no loss.
             return {"shift": term - math.log(ensemble.sides) * (1 - ensemble.sided)}
 
-        players = []
-        for number, net in enumerate(ensemble.nets()):
+        def color_loss(batch: Batch) -> dict[str, Tensor]:
+            count = len(batch.images)
+            mirrored = (torch.rand(count, generator=batch.generator) < 0.5) & (ensemble.sided.cpu() == 0)
+            views = false_colors(shift_and_mirror(batch.images, batch.generator, self.padding, batch.kind, mirrored))
+            labels = torch.randint(len(views), (count,), generator=batch.generator).to(views.device)
+            false = views[labels, torch.arange(count, device=views.device)]
+            logits = cast(PlaceNet, ensemble.colors)(false.contiguous(memory_format=torch.channels_last)).float()
+            places = labels.repeat_interleave(logits.shape[2] * logits.shape[3])
+            return {"color": losses.classification_loss(logits.permute(0, 2, 3, 1).flatten(0, 2), places)}
+
+        def player(name: str, net: nn.Module, its_loss: Callable[[Batch], dict[str, Tensor]]) -> Player:
             parameters = list(net.parameters())
             # A norm's scale and a bias are no directions to shrink.
             undecayed = [each for each in parameters if each.dim() == 1]
-            players.append(Player(f"net_{number + 1}", parameters, partial(loss, net), undecayed=undecayed))
+            return Player(name, parameters, its_loss, undecayed=undecayed)
+
+        players = [player(f"net_{number}", net, partial(loss, net)) for number, net in enumerate(ensemble.nets(), 1)]
+        if ensemble.colors is not None:
+            players.append(player("colors", ensemble.colors, color_loss))
         return (Stage("train", epochs, tuple(players), begin=try_mirroring, walked=ensemble.walked),)
 
     def reference(self, model: nn.Module, normals: Normals) -> dict[str, Tensor]:
@@ -219,22 +242,25 @@ class Novanda(Method):
     def _banks(self, ensemble: ShiftEnsemble, normals: Normals, learned: Tensor) -> dict[str, Tensor]:
         """The normals described, and the axes along which they are compared."""
         places = _spaced(learned, self.bank)
-        few = even_split(_spaced(learned, self.parts_bank), normals.batch_size)
-        shapes, textures = [], []
-        for part in even_split(places, normals.batch_size):
-            seen = ensemble.sight(normals.take(part))
-            shapes.append(seen.shape.cpu())
-            textures.append(seen.texture.cpu())
-        texture = torch.cat(textures)
+        for_parts = torch.isin(places, _spaced(places, self.parts_bank))
+        shapes, textures, parts_of = [], [], []
+        for part, kept in zip(*(even_split(each, normals.batch_size) for each in (places, for_parts)), strict=True):
+            for seen in ensemble.normal_sights(normals.take(part)):
+                shapes.append(seen.shape.cpu())
+                textures.append(seen.texture.cpu())
+                parts_of.append(seen.parts.cpu()[:, kept])
+        shape, texture, parts = torch.cat(shapes), torch.cat(textures), torch.cat(parts_of, 1)
+        shape_axes = every_axis(shape)
         # Each grid as a whole weighs the same, for the finer have many more cells.
         channels = texture.shape[1] // sum(grid**2 for grid in TEXTURE_GRIDS)
         axes = comparison_axes(
             texture, self.components, torch.cat([torch.full((channels * grid**2,), 1 / grid) for grid in TEXTURE_GRIDS])
         )
-        parts = torch.cat([ensemble.sight(normals.take(part)).parts.cpu() for part in few], 1)
         part_axes = comparison_axes(parts.flatten(0, 1)[:: max(1, parts.shape[0] // 8)], _PART_AXES)
         found = {
-            "shape_bank": torch.cat(shapes, 1),
+            "shape_mean": shape_axes.mean,
+            "shape_projection": shape_axes.projection,
+            "shape_bank": shape_axes.describe(shape),
             "parts_mean": part_axes.mean,
             "parts_projection": part_axes.projection,
             "parts_bank": part_axes.describe(parts),
@@ -247,9 +273,9 @@ class Novanda(Method):
     def _scores(self, ensemble: ShiftEnsemble, reference: Reference, sides: list[Sight]) -> dict[str, Tensor]:
         """Each score as it is; where a mirrored normal is a normal, averaged over a mirroring."""
         found = [self._distances(side, reference) for side in sides]
-        counts = [(1 + sign * ensemble.sided) / ensemble.sides for sign in (1, -1)[: ensemble.sides]]
+        shares = [(1 + sign * ensemble.sided) / ensemble.sides for sign in (1, -1)[: ensemble.sides]]
         distances = {
-            name: torch.stack([count * each[name] for count, each in zip(counts, found, strict=True)]).sum(0)
+            name: torch.stack([share * each[name] for share, each in zip(shares, found, strict=True)]).sum(0)
             for name in found[0]
         }
         r = reference["reliability"]
@@ -259,15 +285,15 @@ class Novanda(Method):
 
     def _distances(self, sample: Sight, reference: Reference) -> dict[str, Tensor]:
         """How far from normals one side of the samples is, on three levels."""
-        cosines = sample.shape @ reference["shape_bank"].transpose(1, 2)
-        count = min(self.neighbours, reference["shape_bank"].shape[1])
-        part_axes = ComparisonAxes(reference["parts_mean"], reference["parts_projection"])
-        axes = ComparisonAxes(reference["texture_mean"], reference["texture_projection"])
-        bank = reference["texture_bank"]
+        shape_axes, part_axes, texture_axes = (
+            ComparisonAxes(reference[f"{name}_mean"], reference[f"{name}_projection"])
+            for name in ("shape", "parts", "texture")
+        )
+        shape, texture = shape_axes.describe(sample.shape), texture_axes.describe(sample.texture)
         return {
-            "shape": 1 - cosines.topk(count).values.mean((0, 2)),
-            "parts": _nearest_part(part_axes.describe(sample.parts), reference["parts_bank"]),
-            "texture": nearest_distance(axes.describe(sample.texture), bank, self.neighbours),
+            "shape": nearest_distance(shape, reference["shape_bank"], self.neighbours, centred=True),
+            "parts": nearest_at_places(part_axes.describe(sample.parts), reference["parts_bank"]),
+            "texture": nearest_distance(texture, reference["texture_bank"], self.neighbours, centred=True),
         }
 
     def _weights(self, ensemble: ShiftEnsemble, reference: Reference) -> Tensor:
@@ -277,14 +303,6 @@ class Novanda(Method):
         share = reference["reliability"].sum() / pairs
         others = share.new_tensor([self.shape_weight, self.parts_weight, self.texture_weight])
         return torch.cat([(self.shift_weight * share)[None], others])
-
-
-def _nearest_part(parts: Tensor, bank: Tensor) -> Tensor:
-    """Distance of parts (P, B, C) to the nearest of bank (P, N, C) at the same place, averaged over places: (B,)."""
-    # Which is nearest is found fast and its distance measured directly, as in `nearest_distance`.
-    products = bank.square().sum(2)[:, None] - 2 * parts @ bank.transpose(1, 2)
-    nearest = products.argmin(2)[:, :, None].expand(-1, -1, bank.shape[2])
-    return (parts - bank.gather(1, nearest)).square().sum(2).sqrt().mean(0)
 
 
 def _spaced(places: Tensor, most: int) -> Tensor:

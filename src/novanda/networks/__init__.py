@@ -7,7 +7,7 @@ from novanda.networks.layout import channels_last
 from novanda.networks.lenet import LENET_HALVINGS, LeNet, lenet_block
 from novanda.networks.modes import as_when_scoring, still_statistics
 from novanda.networks.registry import is_known_network, known_networks, make_network, register_network
-from novanda.networks.residual import ResidualNet, WideResNet
+from novanda.networks.residual import PlaceNet, ResidualNet, WideResNet
 from novanda.networks.tangents import image_and_jacobian, log_volume
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "GlobalEstimator",
     "LeNet",
     "LocalEstimator",
+    "PlaceNet",
     "PriorEstimator",
     "ResidualNet",
     "WideResNet",

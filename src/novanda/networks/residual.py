@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from novanda.errors import InputError
 
 
-class ResidualNet(nn.Module):
+def _convolution(before: int, after: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+class ResidualTrunk(nn.Module):
+    """3 x 3 convolutions 32-64-128 with max pooling and two residual blocks: two levels of features with a place."""
+
+    def __init__(self, channels: int, width: int = 32) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_convolution(channels, width), *_convolution(width, 2 * width), nn.MaxPool2d(2))
+        self.block_1 = nn.Sequential(*_convolution(2 * width, 2 * width), *_convolution(2 * width, 2 * width))
+        self.middle = nn.Sequential(*_convolution(2 * width, 4 * width), nn.MaxPool2d(2))
+        self.block_2 = nn.Sequential(*_convolution(4 * width, 4 * width), *_convolution(4 * width, 4 * width))
+
+    def lower_levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) to (B, 2 width, H / 2, W / 2) and (B, 4 width, H / 4, W / 4)."""
+        x = self.stem(images)
+        half = x + self.block_1(x)
+        x = self.middle(half)
+        return half, x + self.block_2(x)
+
+
+class PlaceNet(ResidualTrunk):
+    """The trunk, and an answer at each place from what it sees in the 3 x 3 places around."""
+
+    def __init__(self, channels: int, classes: int, width: int = 32) -> None:
+        super().__init__(channels, width)
+        self.head = nn.Conv2d(4 * width, classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to logits (B, classes, H / 4, W / 4)."""
+        result: Tensor = self.head(F.avg_pool2d(self.lower_levels(images)[1], 3, 1, 1))
+        return result
+
+
+class ResidualNet(ResidualTrunk):
     """A small residual classifier: 3 x 3 convolutions 32-64-128-256 with max pooling, two residual blocks.
 
     About 0.76 million weights at width 32; global max pooling makes it fit any side from 16 pixels on.
     """
 
     def __init__(self, channels: int, classes: int, width: int = 32) -> None:
-        super().__init__()
-
-        def convolution(before: int, after: int) -> list[nn.Module]:
-            return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-
-        self.stem = nn.Sequential(*convolution(channels, width), *convolution(width, 2 * width), nn.MaxPool2d(2))
-        self.block_1 = nn.Sequential(*convolution(2 * width, 2 * width), *convolution(2 * width, 2 * width))
-        self.middle = nn.Sequential(*convolution(2 * width, 4 * width), nn.MaxPool2d(2))
-        self.block_2 = nn.Sequential(*convolution(4 * width, 4 * width), *convolution(4 * width, 4 * width))
-        self.top = nn.Sequential(*convolution(4 * width, 8 * width), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        super().__init__(channels, width)
+        self.top = nn.Sequential(*_convolution(4 * width, 8 * width), nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.feature_dim = 8 * width
         self.head = nn.Linear(self.feature_dim, classes)
 
@@ -33,10 +61,7 @@ class ResidualNet(nn.Module):
 
         Returns (B, 2 width, H / 2, W / 2), (B, 4 width, H / 4, W / 4) and (B, 8 width).
         """
-        x = self.stem(images)
-        half = x + self.block_1(x)
-        x = self.middle(half)
-        quarter = x + self.block_2(x)
+        half, quarter = self.lower_levels(images)
         return half, quarter, self.top(quarter)
 
     def features(self, images: Tensor) -> Tensor:

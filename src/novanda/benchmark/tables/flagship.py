@@ -69,8 +69,8 @@ def parts_table(runs: Sequence[Run]) -> Table:
             rows.append((text(named), text(group.repeats()), *figures, Entry(f"{whole:.3f}", "measured", value=whole)))
     notes = (
         "Mean over seeds. The fused score is a weighted sum of its parts, so what it is without one follows from the "
-        "raw scores of the same run: no run of its own is needed, and none was made. The parts cost the same to train, "
-        "for they look at one net.",
+        "raw scores of the same run: no run of its own is needed, and none was made. What each costs "
+        "is measured apart.",
     )
     return Table("parts", "What each part carries", header, tuple(rows), notes, words=2)
 

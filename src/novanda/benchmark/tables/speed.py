@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from novanda import methods
-from novanda.benchmark.tables.table import Table
+from novanda.benchmark.tables.table import Table, text
+
+PIECES = {  # of novanda's own score of an image: what it is, who needs it, how often an image takes it
+    "turns": ("the net that names turns", "shift, shape, parts, texture", 8),
+    "colors": ("the net that names colours", "parts, texture", 2),
+    "shape": ("the comparison of shape", "shape", 2),
+    "parts": ("the comparison of parts", "parts", 2),
+    "texture": ("the comparison of texture", "texture", 2),
+}
 
 
 def speed_table(line: Mapping[str, Any]) -> Table:
@@ -36,6 +44,24 @@ def speed_table(line: Mapping[str, Any]) -> Table:
         *(("exported, images/s", "exported, one image, ms") if exported else ()),
     )
     return Table.of_texts("speed", "Speed and memory", header, rows)
+
+
+def pieces_table(line: Mapping[str, Any]) -> Table:
+    """What each piece of novanda's own score costs an image, from a line of `make bench` that has measured it."""
+    rows = []
+    for name, piece in line.get("novanda_pieces", {}).items():
+        what, used_by, times = PIECES[name]
+        total = piece["multiply_adds"] * times / 1e6
+        milliseconds = piece["milliseconds"]["median"] * times
+        normals = f"{piece['normals']:,}" if "normals" in piece else ""
+        rows.append((what, used_by, f"{times}", normals, f"{total:,.0f}", f"{milliseconds:.2f}"))
+    header = ("piece", "needed by", "times", "normals", "million multiply-adds", "ms")
+    texts = tuple(tuple(map(text, row)) for row in rows)
+    notes = (
+        f"Measured on {line['machine']['processor']}, {line['machine']['threads']} threads, batches of "
+        f"{line['sizes']['scored']} images; {line['date'][:10]}, commit {line['commit']}.",
+    )
+    return Table("pieces", "What each piece of a score costs", header, texts, notes if rows else (), words=2)
 
 
 def _title(name: str, settings: Mapping[str, str]) -> str:
