@@ -117,4 +117,5 @@ def every_axis(features: Tensor) -> ComparisonAxes:
     centred = values - mean
     variances, axes = torch.linalg.eigh(centred.T @ centred / (len(values) - 1))
     variances = variances.clamp_min(0) + max(1e-12, _SCARCE * variances.mean().item())
-    return ComparisonAxes(mean.float(), (axes / variances**0.25).float())
+    # Laid out as a file gives it back: of another layout the last digits of products differ.
+    return ComparisonAxes(mean.float(), (axes / variances**0.25).float().contiguous())
