@@ -24,7 +24,13 @@ from novanda.benchmark.tables.ablations import negatives_grid, table1, table2
 from novanda.benchmark.tables.comparison import pixel_statistics, table3, table4
 from novanda.benchmark.tables.convergence import figure6
 from novanda.benchmark.tables.faces import table6
-from novanda.benchmark.tables.flagship import alarms_table, flagship_table, parts_table, sets_table
+from novanda.benchmark.tables.flagship import (
+    alarms_table,
+    flagship_table,
+    parts_table,
+    sets_table,
+    some_classes_table,
+)
 from novanda.benchmark.tables.frontier import frontier_table, marks
 from novanda.benchmark.tables.methods import method_page, methods_index
 from novanda.benchmark.tables.service import service_facts, service_table
@@ -91,6 +97,7 @@ def filled(text: str) -> str:
     made |= {name: table(runs).to_markdown(notes=True) for name, table in PAPER.items()}
     made |= {
         "flagship": flagship_table(runs).to_markdown(notes=True),
+        "some classes": some_classes_table(runs).to_markdown(),
         "parts": parts_table(runs).to_markdown(notes=True),
         "sets": sets_table(runs).to_markdown(),
         "alarms": alarms_table(runs).to_markdown(),

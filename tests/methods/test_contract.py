@@ -22,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 
 from novanda import explain, methods
 from novanda.calibration import Calibration
+from novanda.checkpoint import read_archive
 from novanda.detector import Detector
 from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
@@ -453,6 +454,18 @@ def test_saved_and_loaded(kind: type[Method], tmp_path: Path) -> None:
         assert same.get_params() == {**detector.get_params(), **filled}
         assert not any(module.training for module in same.model_.modules())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.novanda", "second.novanda"]
+
+
+@every_method
+def test_what_only_training_needs_is_left_out_of_the_file(kind: type[Method], tmp_path: Path) -> None:
+    detector = fitted(kind)
+    detector.save(tmp_path / "file.novanda")
+    _, tensors = read_archive(tmp_path / "file.novanda", "detector.json")
+    state = detector.model_.state_dict()
+    kept = {name.removeprefix("model/") for name in tensors if name.startswith("model/")}
+    assert kept == {name for name in state if not name.startswith(kind.training_only)}
+    for prefix in kind.training_only:
+        assert any(name.startswith(prefix) for name in state), f"nothing is called {prefix}"
 
 
 # ---------------------------------------------------------------------------------------------------------------
