@@ -134,8 +134,12 @@ def test_tables_of_features(kind: type[Method], tmp_path: Path) -> None:
     read = ExportedDetector.load(tmp_path / "d.onnx", threads=THREADS)
     assert parity.resized_difference is None
     assert read.error_map(table) is None, "a row of a table has no map"
-    np.testing.assert_array_equal(read.predict(table), detector.predict(table))
     assert_same(read.novelty_scores(table), detector.novelty_scores(table))
+    # Other rows: among those learned from is the one whose score is the threshold, where the last digit decides.
+    others = np.random.default_rng(1).normal(3, 2, (80, 5)).astype(np.float32)
+    decisions = detector.predict(others)
+    assert len(set(decisions)) == 2
+    np.testing.assert_array_equal(read.predict(others), decisions)
 
 
 def test_the_golden_batch_covers_the_range() -> None:
