@@ -28,7 +28,18 @@ from novanda.errors import CalibrationError, InputError, ModelFileError
 from novanda.export import Parity, export
 from novanda.exported import ExportedDetector
 from novanda.method import Method
-from novanda.methods import ALOCC, CSI, IIC, METHODS, Dictionary, Geometric, RotationTranslation, RotNet, WaveNet
+from novanda.methods import (
+    ALOCC,
+    CSI,
+    IIC,
+    METHODS,
+    Dictionary,
+    Geometric,
+    Novanda,
+    RotationTranslation,
+    RotNet,
+    WaveNet,
+)
 from novanda.samples import KINDS, Kind
 from novanda.sources import ArraySource
 from novanda.training import Training
@@ -44,6 +55,7 @@ TINY: dict[type[Method], tuple[dict[str, Any], Training]] = {
     Geometric: ({"width": 4, "widening": 1, "views": 4, "dirichlet_samples": 16}, TRAINING),
     WaveNet: ({"width": 4, "skip_width": 4, "layers": 3, "blocks": 1}, dataclasses.replace(TRAINING, epochs=1)),
     RotNet: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
+    Novanda: ({"width": 4}, dataclasses.replace(TRAINING, epochs=1)),
     # Eight views of each image in each step.
     CSI: ({"width": 4, "projection_dim": 8}, dataclasses.replace(TRAINING, epochs=1)),
     IIC: ({"width": 4, "clusters": 3, "overclusters": 6, "sub_heads": 2}, TRAINING),
@@ -585,8 +597,8 @@ def test_explanations_of_a_loaded_detector(kind: type[Method], tmp_path: Path) -
 # Exporting
 
 Exported = Callable[[type[Method]], tuple[Path, Parity]]
-SLOW_TO_EXPORT = {"geometric", "rot_trans"}
-"""Their graphs hold the network 18 and 9 times, once for each move: long to make."""
+SLOW_TO_EXPORT = {"geometric", "rot_trans", "wavenet"}
+"""Graphs that hold the network 18 and 9 times, once for each move, are long to make; waveforms are long to score."""
 
 every_exportable = pytest.mark.parametrize(
     "kind",

@@ -90,7 +90,9 @@ def test_two_hundred_hostile_uploads(connect: Connect, images: np.ndarray) -> No
         answer = client.post("/v1/score", files=parts(*files))
         assert answer.status_code == 200
         first, *refused, last = answer.json()["results"]
-        assert first == last == alone
+        expected = {**alone, "novelty": pytest.approx(alone["novelty"], rel=1e-5)}  # rounded otherwise in other company
+        assert first == expected
+        assert last == expected
         assert len(refused) == len(chosen)
         for (name, _), result in zip(chosen, refused, strict=True):
             assert result["novelty"] is None, name
