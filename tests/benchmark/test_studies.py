@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from novanda import datasets
 from novanda.benchmark.cells import Cell
 from novanda.benchmark.estimates import estimate, seconds_of
 from novanda.benchmark.published import table
@@ -102,6 +103,15 @@ def test_no_study_has_a_cell_twice_and_seeds_are_all_that_seeds_change(name: str
     cells = STUDIES[name](seeds=(3, 5), budget=budget)  # type: ignore[arg-type]  # one of the two
     assert len({cell.key for cell in cells}) == len(cells)
     assert {cell.seed for cell in cells} == {3, 5}
+
+
+def test_thorough_is_a_gpus_and_asked_for_by_budget() -> None:
+    quick, authors = (STUDIES["flagship"](budget=budget) for budget in ("quick", "authors"))
+    added = [cell for cell in authors if cell not in quick]
+    assert [cell for cell in authors if cell in quick] == quick
+    assert {getattr(cell.method, "preset", None) for cell in added} == {"thorough"}
+    assert sorted(cell.normal_class for cell in added) == sorted(datasets.get("cifar10").classes)
+    assert {cell.training.filled(cell.method.usual_training()).epochs for cell in added} == {60}
 
 
 def test_a_choice_by_names_and_aliases() -> None:

@@ -21,7 +21,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Scores samples in batches of whatever is waiting. A sample's score does not depend on its company.
+    """Scores samples in batches of whatever is waiting. But for rounding a score does not depend on the company.
 
     While one batch is in the network the next one gathers, so that nobody waits for a full batch.
 
